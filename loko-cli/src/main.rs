@@ -1,0 +1,2 @@
+//! `loko`: arguments → calls → output.
+fn main() {}

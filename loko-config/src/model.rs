@@ -1,0 +1,450 @@
+//! What loko.yaml means: every value checked, every default applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use crate::names::{Domain, EnvName, HostName, ImageName, ImageRef, NamespaceName, Quantity, Tag, WorkloadName};
+
+/// One `loko.yaml`, whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Environment {
+    /// The one key that has no default.
+    pub name: EnvName,
+    /// The Kubernetes cluster.
+    pub cluster: Cluster,
+    /// Domain, address and ports on the host.
+    pub network: Network,
+    /// Images and switches of the five components.
+    pub components: Components,
+    /// What the registry component serves.
+    pub registry: Registry,
+    /// What the user runs.
+    pub workloads: Workloads,
+}
+
+/// The key `cluster`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Cluster {
+    /// The node image and where the API listens.
+    pub kubernetes: Kubernetes,
+    /// How many nodes, their labels, and what may run where.
+    pub nodes: Nodes,
+    /// Addresses of pods. Default 10.244.0.0/16.
+    pub pod_subnet: Ipv4Net,
+    /// Addresses of services. Default 10.96.0.0/16.
+    pub service_subnet: Ipv4Net,
+}
+
+/// The key `cluster.kubernetes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Kubernetes {
+    /// Default `kindest/node`.
+    pub image: ImageName,
+    /// Also the Kubernetes version, as kind's node images are tagged.
+    pub tag: Tag,
+    /// The API's port on 127.0.0.1. `auto`: any free one.
+    pub api_port: AutoPort,
+}
+
+/// A port, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutoPort {
+    /// Chosen at the first create and kept.
+    Auto,
+    /// This one or an error.
+    #[serde(untagged)]
+    Fixed(NonZeroU16),
+}
+
+/// The key `cluster.nodes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Nodes {
+    /// 1 or 3. Default 1.
+    pub control_planes: u8,
+    /// Default 0.
+    pub workers: u8,
+    /// Labels on the Kubernetes nodes.
+    pub labels: NodeLabels,
+    /// What may run where.
+    pub scheduling: Scheduling,
+}
+
+/// The key `cluster.nodes.labels`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeLabels {
+    /// On every control plane.
+    pub control_plane: BTreeMap<String, String>,
+    /// On every worker.
+    pub worker: BTreeMap<String, String>,
+    /// On one node, by the end of its name: `control-plane`, `worker`, `worker-2` (or `worker2`, as kind writes it).
+    pub individual: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The key `cluster.nodes.scheduling`. The three switches have a meaning only where there are workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Scheduling {
+    /// `control-plane.allow-workloads`: workloads may run on control planes (no taint). Default true.
+    /// Without workers they always may.
+    pub allow_workloads_on_control_plane: bool,
+    /// `control-plane.isolate-internal-components`: Traefik, metrics-server and the registry run on control planes. Default true.
+    pub isolate_internal_components: bool,
+    /// `workers.isolate-workloads`: workloads run on workers only. Default true.
+    pub isolate_workloads: bool,
+}
+
+/// The key `network`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Network {
+    /// Where the edge listens and what names resolve to.
+    pub ip: NetworkIp,
+    /// Default `dev.me`.
+    pub domain: Domain,
+    /// `auto` prefers 5453, then the next free one.
+    pub dns_port: AutoPort,
+    /// Whether any name under the domain resolves. Default true.
+    pub wildcard: bool,
+    /// Ports of HTTP and HTTPS on the host. Default 80 and 443.
+    pub lb_ports: LbPorts,
+    /// Workload → its port → the port on the host.
+    pub port_overrides: BTreeMap<WorkloadName, BTreeMap<NonZeroU16, NonZeroU16>>,
+}
+
+/// The key `network.ip`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkIp {
+    /// 127.0.0.1 where the engine runs on this kernel, else as `lan`.
+    Auto,
+    /// The address of the default route, found at each run.
+    Lan,
+    /// An address of this host.
+    #[serde(untagged)]
+    Address(IpAddr),
+}
+
+/// The key `network.lb-ports`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LbPorts {
+    /// Plain HTTP, which redirects to HTTPS.
+    pub http: NonZeroU16,
+    /// HTTPS.
+    pub https: NonZeroU16,
+}
+
+/// The key `components`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Components {
+    /// DNS on the edge.
+    pub dnsmasq: Component,
+    /// TCP on the edge.
+    pub haproxy: Component,
+    /// Traefik.
+    pub ingress_controller: IngressController,
+    /// CPU and memory figures; can be switched off.
+    pub metrics_server: SwitchedComponent,
+    /// Zot; can be switched off here or in `registry`.
+    pub registry: SwitchedComponent,
+}
+
+/// A component that is always there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Component {
+    /// Without tag.
+    pub image: ImageName,
+    /// The tag.
+    pub version: Tag,
+}
+
+/// A component with `enabled`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SwitchedComponent {
+    /// Without tag.
+    pub image: ImageName,
+    /// The tag.
+    pub version: Tag,
+    /// Default true.
+    pub enabled: bool,
+}
+
+/// The key `components.ingress-controller`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct IngressController {
+    /// Without tag.
+    pub image: ImageName,
+    /// The tag.
+    pub version: Tag,
+    /// `https://traefik.<domain>`. Default false.
+    pub dashboard: bool,
+    /// Certificates for real names.
+    pub acme: Option<Acme>,
+    /// Further arguments of Traefik, after ours.
+    pub arguments: Vec<String>,
+}
+
+/// The key `components.ingress-controller.acme`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Acme {
+    /// The account's address.
+    pub email: String,
+    /// The directory's URL. Default Let's Encrypt's production directory.
+    pub server: String,
+    /// PEM of the server's own root, where it is not a public one.
+    pub ca: Option<String>,
+    /// Which challenge. Default `tls`.
+    pub challenge: AcmeChallenge,
+}
+
+/// The key `components.ingress-controller.acme.challenge`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcmeChallenge {
+    /// TLS-ALPN-01, RFC 8737.
+    Tls,
+    /// HTTP-01, RFC 8555.
+    Http,
+}
+
+impl Component {
+    /// `image:version`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.image, self.version)
+    }
+}
+
+impl SwitchedComponent {
+    /// `image:version`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.image, self.version)
+    }
+}
+
+impl IngressController {
+    /// `image:version`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.image, self.version)
+    }
+}
+
+impl Kubernetes {
+    /// `image:tag`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.image, self.tag)
+    }
+}
+
+/// The key `registry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Registry {
+    /// False where either `registry.enabled` or `components.registry.enabled` is false. Default true.
+    pub enabled: bool,
+    /// First label of its host. Default `cr`.
+    pub name: WorkloadName,
+    /// Default 10Gi.
+    pub storage: Quantity,
+    /// Pull-through mirrors.
+    pub mirroring: Mirroring,
+    /// Vulnerability scanning.
+    pub scanning: Scanning,
+}
+
+/// The key `registry.mirroring`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mirroring {
+    /// Default false.
+    pub enabled: bool,
+    /// In the order written; each with whether it is enabled. Default: all five, enabled.
+    pub sources: Vec<(MirrorSource, bool)>,
+}
+
+/// A registry that can be mirrored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MirrorSource {
+    /// `docker.io`
+    DockerHub,
+    /// `quay.io`
+    Quay,
+    /// `ghcr.io`
+    Ghcr,
+    /// `registry.k8s.io` and `k8s.gcr.io`
+    K8sRegistry,
+    /// `mcr.microsoft.com`
+    Mcr,
+}
+
+/// The key `registry.scanning`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Scanning {
+    /// Default false.
+    pub enabled: bool,
+    /// A Go duration between updates of the database. Default `24h`.
+    pub interval: String,
+}
+
+/// The key `workloads`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Workloads {
+    /// Default `loko-workloads`.
+    pub namespace: NamespaceName,
+    /// Helm repositories by name.
+    pub helm_repositories: BTreeMap<String, String>,
+    /// `system` (catalogue), then `user`, each in the order written.
+    pub list: Vec<Workload>,
+}
+
+/// One entry of `workloads.system` or `workloads.user`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Workload {
+    /// Unique over both lists.
+    pub name: WorkloadName,
+    /// Default true.
+    pub enabled: bool,
+    /// Catalogue entry, image or chart.
+    pub source: Source,
+    /// HTTP routes, if any.
+    pub http: Option<Http>,
+    /// TCP and UDP ports on the host.
+    pub ports: Vec<WorkloadPort>,
+    /// Size of the data volume, if any.
+    pub storage: Option<Quantity>,
+    /// Workloads that must be ready first.
+    pub depends_on: BTreeSet<WorkloadName>,
+}
+
+/// What a workload is made from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// An entry of the catalogue, by the workload's own name, with its values overridden.
+    Catalogue {
+        /// Deeply merged over the entry's own.
+        config: serde_json::Map<String, serde_json::Value>,
+    },
+    /// One container.
+    Image(Box<ImageSource>),
+    /// A Helm chart.
+    Chart(Box<ChartSource>),
+}
+
+/// A workload of one container. Fields are spelt as Kubernetes spells them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImageSource {
+    /// The image.
+    pub image: ImageRef,
+    /// Replaces the image's entry point.
+    pub command: Vec<String>,
+    /// Replaces the image's arguments.
+    pub args: Vec<String>,
+    /// Environment variables, variables of loko.yaml expanded.
+    pub env: BTreeMap<String, String>,
+    /// Default 1.
+    pub replicas: u16,
+    /// Where `storage` is mounted. Default `/data`.
+    pub storage_path: String,
+}
+
+/// A workload that is a Helm chart.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChartSource {
+    /// `repository/chart`, an `oci://` reference, or a folder.
+    pub chart: String,
+    /// The chart's version, where given.
+    pub version: Option<String>,
+    /// Name of a Helm repository, where given.
+    pub repository: Option<String>,
+    /// Values, variables of loko.yaml expanded.
+    pub values: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The key `http` of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Http {
+    /// The container's (or the chart's service's) port.
+    pub port: NonZeroU16,
+    /// Host names. Default: `<workload>.<domain>`.
+    pub hosts: Vec<HostName>,
+    /// The service to route to, for charts. Default: the workload's name.
+    pub service: Option<String>,
+}
+
+/// One entry of `ports`: the container's port, which is also the host's unless `network.port-overrides` says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WorkloadPort {
+    /// In the container.
+    pub port: NonZeroU16,
+    /// On the host.
+    pub host_port: NonZeroU16,
+    /// TCP unless said.
+    pub protocol: Protocol,
+    /// Whether the TCP port is shared by SNI (`tls: sni`).
+    pub sni: bool,
+}
+
+/// TCP or UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl Environment {
+    /// The kind cluster's name: `loko-<name>`.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        format!("loko-{}", self.name)
+    }
+
+    /// Workloads that are enabled, in the order written.
+    pub fn enabled_workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.workloads.list.iter().filter(|workload| workload.enabled)
+    }
+
+    /// The registry's host: `cr.dev.me`.
+    #[must_use]
+    pub fn registry_host(&self) -> String {
+        format!("{}.{}", self.registry.name, self.network.domain)
+    }
+}
