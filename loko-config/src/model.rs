@@ -1,13 +1,17 @@
 //! What loko.yaml means: every value checked, every default applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use crate::names::{Domain, EnvName, HostName, ImageName, ImageRef, NamespaceName, Quantity, Tag, WorkloadName};
+use crate::names::{Domain, EnvName, ImageName, Quantity, Tag, WorkloadName};
+
+mod workload;
+
+pub use workload::{ChartSource, GitSource, Http, ImageSource, Protocol, Source, Workload, WorkloadPort, Workloads};
 
 /// One `loko.yaml`, whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -39,6 +43,38 @@ pub struct Cluster {
     pub pod_subnet: Ipv4Net,
     /// Addresses of services. Default 10.96.0.0/16.
     pub service_subnet: Ipv4Net,
+    /// How kube-proxy forwards. Default `iptables`, which is kind's default.
+    pub kube_proxy_mode: KubeProxyMode,
+    /// Directories of the host that every node sees.
+    pub extra_mounts: Vec<ExtraMount>,
+    /// Patches of kubeadm's configuration, each one YAML document with its `kind`, as kind's `kubeadmConfigPatches`.
+    pub kubeadm_patches: Vec<String>,
+}
+
+/// The key `cluster.kube-proxy-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KubeProxyMode {
+    /// The default.
+    Iptables,
+    /// IPVS.
+    Ipvs,
+    /// nftables, Kubernetes 1.33 and newer.
+    Nftables,
+    /// No kube-proxy at all.
+    None,
+}
+
+/// One entry of `cluster.extra-mounts`, spelt as kind spells it (`hostPath`, `containerPath`, `readOnly`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtraMount {
+    /// On the engine's machine. Relative paths are relative to loko.yaml.
+    pub host_path: String,
+    /// In the node; absolute.
+    pub container_path: String,
+    /// Default false.
+    pub read_only: bool,
 }
 
 /// The key `cluster.kubernetes`.
@@ -304,130 +340,6 @@ pub struct Scanning {
     pub enabled: bool,
     /// A Go duration between updates of the database. Default `24h`.
     pub interval: String,
-}
-
-/// The key `workloads`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Workloads {
-    /// Default `loko-workloads`.
-    pub namespace: NamespaceName,
-    /// Helm repositories by name.
-    pub helm_repositories: BTreeMap<String, String>,
-    /// `system` (catalogue), then `user`, each in the order written.
-    pub list: Vec<Workload>,
-}
-
-/// One entry of `workloads.system` or `workloads.user`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Workload {
-    /// Unique over both lists.
-    pub name: WorkloadName,
-    /// Default true.
-    pub enabled: bool,
-    /// Catalogue entry, image or chart.
-    pub source: Source,
-    /// HTTP routes, if any.
-    pub http: Option<Http>,
-    /// TCP and UDP ports on the host.
-    pub ports: Vec<WorkloadPort>,
-    /// Size of the data volume, if any.
-    pub storage: Option<Quantity>,
-    /// Workloads that must be ready first.
-    pub depends_on: BTreeSet<WorkloadName>,
-}
-
-/// What a workload is made from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// An entry of the catalogue, by the workload's own name, with its values overridden.
-    Catalogue {
-        /// Deeply merged over the entry's own.
-        config: serde_json::Map<String, serde_json::Value>,
-    },
-    /// One container.
-    Image(Box<ImageSource>),
-    /// A Helm chart.
-    Chart(Box<ChartSource>),
-}
-
-/// A workload of one container. Fields are spelt as Kubernetes spells them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ImageSource {
-    /// The image.
-    pub image: ImageRef,
-    /// Replaces the image's entry point.
-    pub command: Vec<String>,
-    /// Replaces the image's arguments.
-    pub args: Vec<String>,
-    /// Environment variables, variables of loko.yaml expanded.
-    pub env: BTreeMap<String, String>,
-    /// Default 1.
-    pub replicas: u16,
-    /// Where `storage` is mounted. Default `/data`.
-    pub storage_path: String,
-}
-
-/// A workload that is a Helm chart.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ChartSource {
-    /// `repository/chart`, an `oci://` reference, or a folder.
-    pub chart: String,
-    /// The chart's version, where given.
-    pub version: Option<String>,
-    /// Name of a Helm repository, where given.
-    pub repository: Option<String>,
-    /// Values, variables of loko.yaml expanded.
-    pub values: serde_json::Map<String, serde_json::Value>,
-}
-
-/// The key `http` of a workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Http {
-    /// The container's (or the chart's service's) port.
-    pub port: NonZeroU16,
-    /// Host names. Default: `<workload>.<domain>`.
-    pub hosts: Vec<HostName>,
-    /// The service to route to, for charts. Default: the workload's name.
-    pub service: Option<String>,
-}
-
-/// One entry of `ports`: the container's port, which is also the host's unless `network.port-overrides` says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct WorkloadPort {
-    /// In the container.
-    pub port: NonZeroU16,
-    /// On the host.
-    pub host_port: NonZeroU16,
-    /// TCP unless said.
-    pub protocol: Protocol,
-    /// Whether the TCP port is shared by SNI (`tls: sni`).
-    pub sni: bool,
-}
-
-/// TCP or UDP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// RFC 9293.
-    Tcp,
-    /// RFC 768.
-    Udp,
-}
-
-impl std::fmt::Display for Protocol {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
 }
 
 impl Environment {
