@@ -1,0 +1,202 @@
+//! Containers: look, make, start, stop, remove, read logs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+
+use super::{Engine, convert, optional, refused};
+use crate::container::{ContainerChange, ContainerFacts, ContainerSpec, compare};
+use crate::error::EngineError;
+
+/// What to read of a container's log.
+#[derive(Debug, Clone, Default)]
+pub struct LogOptions {
+    /// Go on as more is written.
+    pub follow: bool,
+    /// Only the last lines; `None`: all.
+    pub tail: Option<u32>,
+    /// Only what was written since this Unix time, in seconds; 0: all.
+    pub since: i32,
+    /// A time in front of each line.
+    pub timestamps: bool,
+}
+
+impl Engine {
+    /// All containers, whatever they are doing, that carry every one of `labels` (an empty value: any).
+    pub async fn containers(&self, labels: &BTreeMap<String, String>) -> Result<Vec<ContainerFacts>, EngineError> {
+        let wanted: Vec<String> = labels
+            .iter()
+            .map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") })
+            .collect();
+        let filters = HashMap::from([("label".to_owned(), wanted)]);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let list = self
+            .docker
+            .list_containers(Some(options))
+            .await
+            .map_err(refused("list containers"))?;
+        // The list lacks start times and exit codes; each container is asked, all at once.
+        let asked = list
+            .into_iter()
+            .filter_map(|summary| summary.id)
+            .map(|id| async move { self.container(&id).await });
+        let found: Vec<Option<ContainerFacts>> = futures_util::future::try_join_all(asked).await?;
+        let mut facts: Vec<ContainerFacts> = found.into_iter().flatten().collect();
+        facts.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(facts)
+    }
+
+    /// The container of that name or id.
+    pub async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, EngineError> {
+        let found = self.docker.inspect_container(name, None).await;
+        Ok(optional(found.map_err(refused(format!("inspect the container {name}"))))?.map(convert::container_facts))
+    }
+
+    /// Makes a container and does not start it.
+    pub async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
+        let body = convert::create_body(spec);
+        let created = self.docker.create_container(Some(options), body).await;
+        created
+            .map(drop)
+            .map_err(refused(format!("create the container {}", spec.name)))
+    }
+
+    /// Starts it; nothing happens where it runs.
+    pub async fn start_container(&self, name: &str) -> Result<(), EngineError> {
+        self.docker
+            .start_container(name, None)
+            .await
+            .map_err(refused(format!("start the container {name}")))
+    }
+
+    /// Stops it by its stop signal, then by SIGKILL after `seconds`; nothing happens where it does not run.
+    pub async fn stop_container(&self, name: &str, seconds: i32) -> Result<(), EngineError> {
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        let stopped = self.docker.stop_container(name, Some(options)).await;
+        optional(stopped.map_err(refused(format!("stop the container {name}")))).map(drop)
+    }
+
+    /// Removes it with its anonymous volumes, running or not; nothing happens where it is not there.
+    pub async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let removed = self.docker.remove_container(name, Some(options)).await;
+        match removed.map_err(refused(format!("remove the container {name}"))) {
+            // Its removal is already under way.
+            Err(error) if error.is_conflict() => Ok(()),
+            other => optional(other).map(drop),
+        }
+    }
+
+    /// Sends a signal, by name (`HUP`, `USR2`), to its first process.
+    pub async fn signal_container(&self, name: &str, signal: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        let sent = self.docker.kill_container(name, Some(options)).await;
+        sent.map_err(refused(format!("send {signal} to the container {name}")))
+    }
+
+    /// Brings a container to what is wanted and says what that took. `before_start` is run on a container that was
+    /// just made and does not run yet: the moment to write files into it.
+    pub async fn ensure_container<F, Fut>(
+        &self,
+        spec: &ContainerSpec,
+        before_start: F,
+    ) -> Result<ContainerChange, EngineError>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<(), EngineError>>,
+    {
+        let facts = self.container(&spec.name).await?;
+        let change = compare(spec, facts.as_ref());
+        match change {
+            ContainerChange::Nothing => {}
+            ContainerChange::Start => self.start_container(&spec.name).await?,
+            ContainerChange::Foreign => {
+                return Err(EngineError::Foreign {
+                    kind: "container",
+                    name: spec.name.clone(),
+                });
+            }
+            ContainerChange::Create | ContainerChange::Replace => {
+                if change == ContainerChange::Replace {
+                    self.remove_container(&spec.name).await?;
+                }
+                self.ensure_image(&spec.image, |_| {}).await?;
+                self.create_container(spec).await?;
+                before_start().await?;
+                self.start_container(&spec.name).await?;
+            }
+        }
+        Ok(change)
+    }
+
+    /// What it printed, both streams in order.
+    pub fn logs(
+        &self,
+        name: &str,
+        options: &LogOptions,
+    ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + use<> {
+        let tail = options.tail.map_or_else(|| "all".to_owned(), |n| n.to_string());
+        let query = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .follow(options.follow)
+            .since(options.since)
+            .timestamps(options.timestamps)
+            .tail(&tail)
+            .build();
+        let action = format!("read the log of {name}");
+        self.docker
+            .logs(name, Some(query))
+            .map_ok(bollard::container::LogOutput::into_bytes)
+            .map_err(move |error| refused(action.clone())(error))
+            .boxed()
+    }
+
+    /// The last lines of its log as text, for an error message.
+    pub async fn last_log_lines(&self, name: &str, lines: u32) -> String {
+        let options = LogOptions {
+            tail: Some(lines),
+            ..LogOptions::default()
+        };
+        let chunks: Vec<Bytes> = self
+            .logs(name, &options)
+            .filter_map(|chunk| async { chunk.ok() })
+            .collect()
+            .await;
+        chunks.iter().map(|chunk| String::from_utf8_lossy(chunk)).collect()
+    }
+
+    /// Resolves when a container with every one of `labels` stops, starts or goes; the name of what happened comes with
+    /// its name. Ends when the connection does.
+    pub fn container_events(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> impl Stream<Item = Result<(String, String), EngineError>> + Send + use<> {
+        let wanted: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let filters = HashMap::from([
+            ("label".to_owned(), wanted),
+            ("type".to_owned(), vec!["container".to_owned()]),
+        ]);
+        let query = EventsOptionsBuilder::default().filters(&filters).build();
+        self.docker
+            .events(Some(query))
+            .map_err(|error| refused("watch the engine's events")(error))
+            .try_filter_map(|event| async move {
+                let name = event
+                    .actor
+                    .and_then(|actor| actor.attributes)
+                    .and_then(|mut a| a.remove("name"));
+                Ok(event.action.zip(name))
+            })
+            .boxed()
+    }
+}
