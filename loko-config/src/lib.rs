@@ -7,5 +7,6 @@
 
 pub mod model;
 pub mod names;
+pub mod slots;
 
 pub use model::Environment;

@@ -85,6 +85,11 @@ name_type!(
     |text| dns_label(text, 63)
 );
 name_type!(
+    /// The name of a node's container and of the Kubernetes node: a DNS label of at most 63 bytes.
+    NodeName,
+    |text| dns_label(text, 63)
+);
+name_type!(
     /// A domain of two or more labels, lower case, without the last dot, at most 200 bytes
     /// (so that `<name>.<domain>` stays under the 253 of RFC 1035).
     Domain,

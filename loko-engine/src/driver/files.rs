@@ -1,6 +1,7 @@
 //! Files in containers, through the engine's archive API: it works with a remote engine, on a container that does not
 //! run, and needs no bind mount.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use bollard::body_full;
@@ -65,16 +66,37 @@ impl Engine {
         sent.map_err(refused(action))
     }
 
-    /// The contents of one file of a container; `None` where there is no such file.
-    pub async fn get_file(&self, container: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
-        let action = format!("read {path} of {container}");
+    /// The contents of every regular file below a directory of a container, by its path relative to that directory;
+    /// `None` where there is no such directory. One request, however many files there are.
+    pub async fn get_files(
+        &self,
+        container: &str,
+        directory: &str,
+    ) -> Result<Option<BTreeMap<String, Vec<u8>>>, EngineError> {
+        let action = format!("read {directory} of {container}");
+        let Some(bytes) = self.download(container, directory, &action).await? else {
+            return Ok(None);
+        };
+        files_of(&bytes).map(Some).map_err(|error| EngineError::Refused {
+            action,
+            status: 0,
+            message: error.to_string(),
+        })
+    }
+
+    async fn download(&self, container: &str, path: &str, action: &str) -> Result<Option<Vec<u8>>, EngineError> {
         let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
         let stream = self.docker.download_from_container(container, Some(options));
         let chunks: Result<Vec<Bytes>, _> = stream.try_collect().await;
-        let Some(chunks) = optional(chunks.map_err(refused(action.clone())))? else {
+        Ok(optional(chunks.map_err(refused(action)))?.map(|chunks| chunks.concat()))
+    }
+
+    /// The contents of one file of a container; `None` where there is no such file.
+    pub async fn get_file(&self, container: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        let action = format!("read {path} of {container}");
+        let Some(bytes) = self.download(container, path, &action).await? else {
             return Ok(None);
         };
-        let bytes = chunks.concat();
         let unreadable = |error: std::io::Error| EngineError::Refused {
             action,
             status: 0,
@@ -91,6 +113,24 @@ impl Engine {
             Err(error) => Err(unreadable(error)),
         }
     }
+}
+
+/// Regular files of an archive of one directory, by the path below it.
+fn files_of(archive: &[u8]) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().into_owned();
+        // The first component is the directory that was asked for.
+        if let Some((_, below)) = path.split_once('/')
+            && entry.header().entry_type().is_file()
+        {
+            let mut contents = Vec::new();
+            entry.read_to_end(&mut contents)?;
+            files.insert(below.to_owned(), contents);
+        }
+    }
+    Ok(files)
 }
 
 fn archive(files: &[File]) -> std::io::Result<Vec<u8>> {
