@@ -296,6 +296,8 @@ impl Kubernetes {
 pub struct Registry {
     /// False where either `registry.enabled` or `components.registry.enabled` is false. Default true.
     pub enabled: bool,
+    /// Which program serves. Default `zot`.
+    pub engine: RegistryEngine,
     /// First label of its host. Default `cr`.
     pub name: WorkloadName,
     /// Default 10Gi.
@@ -306,17 +308,44 @@ pub struct Registry {
     pub scanning: Scanning,
 }
 
+/// The key `registry.engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistryEngine {
+    /// Zot: mirrored images also under `cr.<domain>/<source>/…`, web pages, scanning.
+    Zot,
+    /// The reference registry (`registry:3`): smaller; mirrors serve the nodes only.
+    Distribution,
+}
+
 /// The key `registry.mirroring`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Mirroring {
     /// Default false.
     pub enabled: bool,
-    /// In the order written; each with whether it is enabled. Default: all five, enabled.
-    pub sources: Vec<(MirrorSource, bool)>,
+    /// In the order written. Default: the five of [`MirrorSource`], enabled.
+    pub sources: Vec<Mirror>,
 }
 
-/// A registry that can be mirrored.
+/// One entry of `registry.mirroring.sources`: a word (`quay`), or `{name, enabled, url, prefix}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mirror {
+    /// A well-known name, or one of the user's own.
+    pub name: String,
+    /// What the name stands for; `None` for one of the user's own, which needs `url`.
+    #[serde(skip)]
+    pub known: Option<MirrorSource>,
+    /// Default true.
+    pub enabled: bool,
+    /// Where images come from, `http://` or `https://`; for a well-known source instead of its own address.
+    pub url: Option<String>,
+    /// The host by which images are named (`registry.corp.example:5000`). Default: the well-known source's, else that of `url`.
+    pub prefix: Option<String>,
+}
+
+/// A registry that is known by a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MirrorSource {
