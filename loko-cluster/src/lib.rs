@@ -8,6 +8,8 @@
 //!
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
+pub mod kubeadm;
 pub mod manifest;
+pub mod nodes;
 
 pub use manifest::{Manifest, ObjectKey};

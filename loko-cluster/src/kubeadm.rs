@@ -1,0 +1,102 @@
+//! kubeadm's configuration of one node (kubeadm v1beta4), and the token that joins nodes.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use loko_config::Environment;
+use loko_engine::EngineFacts;
+
+use crate::nodes::{API_PORT, Node, Role};
+
+/// A node taint, as Kubernetes spells it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; may be empty.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
+}
+
+/// What the configuration needs besides the environment.
+#[derive(Debug, Clone)]
+pub struct KubeadmInput<'a> {
+    /// The engine that the node runs on.
+    pub engine: &'a EngineFacts,
+    /// Name of the first control plane, through which nodes join.
+    pub endpoint: &'a str,
+    /// The join token, see [`token`].
+    pub token: &'a str,
+    /// Labels of the Kubernetes node. Keys below `kubernetes.io` are refused by the kubelet.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Taints of the Kubernetes node.
+    pub taints: &'a [Taint],
+}
+
+#[derive(Template)]
+#[template(path = "kubeadm.conf", escape = "none")]
+struct KubeadmConf<'a> {
+    node: &'a str,
+    kubernetes_version: &'a str,
+    cluster: String,
+    endpoint: String,
+    sans: Vec<&'a str>,
+    pod_subnet: String,
+    service_subnet: String,
+    token: &'a str,
+    address: String,
+    api_port: u16,
+    control_plane: bool,
+    cgroup_v1: bool,
+    rootless: bool,
+    proxy_mode: &'a str,
+    labels: String,
+    taints: &'a [Taint],
+}
+
+/// Renders `/kind/kubeadm.conf` of one node.
+pub fn render(environment: &Environment, node: &Node, input: &KubeadmInput<'_>) -> Result<String, askama::Error> {
+    let labels: Vec<String> = input.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    KubeadmConf {
+        node: &node.name,
+        kubernetes_version: environment.cluster.kubernetes.tag.as_str(),
+        cluster: environment.cluster_name(),
+        endpoint: format!("{}:{API_PORT}", input.endpoint),
+        sans: vec![input.endpoint],
+        pod_subnet: environment.cluster.pod_subnet.to_string(),
+        service_subnet: environment.cluster.service_subnet.to_string(),
+        token: input.token,
+        address: node.address.to_string(),
+        api_port: API_PORT,
+        control_plane: node.role == Role::ControlPlane,
+        cgroup_v1: input.engine.cgroup_version == 1,
+        rootless: input.engine.rootless,
+        proxy_mode: "iptables",
+        labels: labels.join(","),
+        taints: input.taints,
+    }
+    .render()
+}
+
+/// A bootstrap token (`[a-z0-9]{6}.[a-z0-9]{16}`, Kubernetes' `pkg/util` of bootstrap tokens) from 22 random bytes.
+#[must_use]
+pub fn token(random: [u8; 22]) -> String {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let letter = |byte: u8| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]);
+    let (id, secret) = random.split_at(6);
+    id.iter().map(|b| letter(*b)).chain(['.']).chain(secret.iter().map(|b| letter(*b))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_has_the_form_that_kubernetes_checks() {
+        let token = token([255; 22]);
+        assert_eq!(token.len(), 23);
+        assert_eq!(token.find('.'), Some(6));
+        assert!(token.chars().all(|c| c == '.' || c.is_ascii_lowercase() || c.is_ascii_digit()));
+    }
+}
