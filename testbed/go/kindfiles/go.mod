@@ -1,0 +1,3 @@
+module testbed/kindfiles
+
+go 1.26.0
