@@ -57,7 +57,11 @@ struct KubeadmConf<'a> {
 
 /// Renders `/kind/kubeadm.conf` of one node.
 pub fn render(environment: &Environment, node: &Node, input: &KubeadmInput<'_>) -> Result<String, askama::Error> {
-    let labels: Vec<String> = input.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<String> = input
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     KubeadmConf {
         node: &node.name,
         kubernetes_version: environment.cluster.kubernetes.tag.as_str(),
@@ -85,7 +89,11 @@ pub fn token(random: [u8; 22]) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let letter = |byte: u8| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]);
     let (id, secret) = random.split_at(6);
-    id.iter().map(|b| letter(*b)).chain(['.']).chain(secret.iter().map(|b| letter(*b))).collect()
+    id.iter()
+        .map(|b| letter(*b))
+        .chain(['.'])
+        .chain(secret.iter().map(|b| letter(*b)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -97,6 +105,10 @@ mod tests {
         let token = token([255; 22]);
         assert_eq!(token.len(), 23);
         assert_eq!(token.find('.'), Some(6));
-        assert!(token.chars().all(|c| c == '.' || c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(
+            token
+                .chars()
+                .all(|c| c == '.' || c.is_ascii_lowercase() || c.is_ascii_digit())
+        );
     }
 }

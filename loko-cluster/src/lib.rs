@@ -8,8 +8,16 @@
 //!
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
+pub mod error;
 pub mod kubeadm;
+pub mod kubeconfig;
 pub mod manifest;
 pub mod nodes;
+pub mod plan;
+pub mod readiness;
 
+#[cfg(feature = "driver")]
+pub mod driver;
+
+pub use error::ClusterError;
 pub use manifest::{Manifest, ObjectKey};

@@ -115,6 +115,29 @@ impl Manifest {
         self
     }
 
+    /// The same with an annotation.
+    #[must_use]
+    pub fn with_annotation(mut self, key: &str, value: &str) -> Self {
+        let annotations = &mut self.0["metadata"]["annotations"];
+        if !annotations.is_object() {
+            *annotations = Value::Object(serde_json::Map::new());
+        }
+        annotations[key] = Value::String(value.to_owned());
+        self
+    }
+
+    /// The value of an annotation.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.0.pointer("/metadata/annotations")?.get(key)?.as_str()
+    }
+
+    /// The part that it is marked as belonging to.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        self.0.pointer("/metadata/labels")?.get(PART)?.as_str()
+    }
+
     /// The same marked as belonging to `part`, so that it can be pruned when it is no longer wanted.
     #[must_use]
     pub fn of_part(self, part: &str) -> Self {

@@ -60,16 +60,21 @@ pub fn names(environment: &Environment) -> impl Iterator<Item = (String, Role, u
     let cluster = environment.cluster_name();
     let nodes = &environment.cluster.nodes;
     let of = |role: Role, count: u8| (1..=count).map(move |index| (role, index));
-    of(Role::ControlPlane, nodes.control_planes).chain(of(Role::Worker, nodes.workers)).map(move |(role, index)| {
-        let number = if index == 1 { String::new() } else { index.to_string() };
-        (format!("{cluster}-{}{number}", role.as_str()), role, index)
-    })
+    of(Role::ControlPlane, nodes.control_planes)
+        .chain(of(Role::Worker, nodes.workers))
+        .map(move |(role, index)| {
+            let number = if index == 1 { String::new() } else { index.to_string() };
+            (format!("{cluster}-{}{number}", role.as_str()), role, index)
+        })
 }
 
 /// No address is left in the upper half of the network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("the network {NETWORK} ({subnet}) has no free address for {node}")]
-#[diagnostic(code(loko::cluster::addresses), help("destroy an environment, or remove the network with `docker network rm {NETWORK}` while none runs"))]
+#[diagnostic(
+    code(loko::cluster::addresses),
+    help("destroy an environment, or remove the network with `docker network rm {NETWORK}` while none runs")
+)]
 pub struct NoAddress {
     /// The network's subnet.
     pub subnet: Ipv4Net,
@@ -87,18 +92,30 @@ pub fn place(
         Some(IpAddr::V4(address)) => Some(*address),
         _ => None,
     };
-    let held: BTreeMap<&str, Ipv4Addr> =
-        containers.iter().filter_map(|container| Some((container.name.as_str(), has(container)?))).collect();
+    let held: BTreeMap<&str, Ipv4Addr> = containers
+        .iter()
+        .filter_map(|container| Some((container.name.as_str(), has(container)?)))
+        .collect();
     let mut used: Vec<Ipv4Addr> = held.values().copied().collect();
     names(environment)
         .map(|(name, role, index)| {
-            let kept = held.get(name.as_str()).copied().filter(|address| division.pinned.contains(address));
-            let address = match kept.or_else(|| subnet::free_address(division.pinned, &used)) {
-                Some(address) => address,
-                None => return Err(NoAddress { subnet: division.subnet, node: name }),
+            let kept = held
+                .get(name.as_str())
+                .copied()
+                .filter(|address| division.pinned.contains(address));
+            let Some(address) = kept.or_else(|| subnet::free_address(division.pinned, &used)) else {
+                return Err(NoAddress {
+                    subnet: division.subnet,
+                    node: name,
+                });
             };
             used.push(address);
-            Ok(Node { name, role, index, address })
+            Ok(Node {
+                name,
+                role,
+                index,
+                address,
+            })
         })
         .collect()
 }
@@ -126,8 +143,14 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
     let mut env = BTreeMap::from([("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER".to_owned(), String::new())]);
     env.extend(input.proxy.clone());
     let mut mounts = vec![
-        Mount::Anonymous { target: "/var".to_owned() },
-        Mount::Bind { source: "/lib/modules".to_owned(), target: "/lib/modules".to_owned(), read_only: true },
+        Mount::Anonymous {
+            target: "/var".to_owned(),
+        },
+        Mount::Bind {
+            source: "/lib/modules".to_owned(),
+            target: "/lib/modules".to_owned(),
+            read_only: true,
+        },
     ];
     let mut ports = Vec::new();
     if node.role == Role::ControlPlane {
@@ -140,7 +163,11 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
                 udp: false,
             });
             if let Some((volume, target)) = &input.registry_volume {
-                mounts.push(Mount::Volume { name: volume.clone(), target: target.clone(), read_only: false });
+                mounts.push(Mount::Volume {
+                    name: volume.clone(),
+                    target: target.clone(),
+                    read_only: false,
+                });
             }
         }
     }
@@ -163,7 +190,10 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
         labels,
         mounts,
         tmpfs: vec!["/tmp".to_owned(), "/run".to_owned()],
-        network: NetworkAttachment::Named { name: NETWORK.to_owned(), address: Some(node.address) },
+        network: NetworkAttachment::Named {
+            name: NETWORK.to_owned(),
+            address: Some(node.address),
+        },
         ports,
         privileged: true,
         security_opt: vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()],

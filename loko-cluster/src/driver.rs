@@ -1,0 +1,10 @@
+//! Acts on the engine and on the cluster's API.
+
+mod api;
+mod bootstrap;
+mod evidence;
+mod images;
+mod watch;
+
+pub use api::{KubeApi, PodLogOptions};
+pub use bootstrap::{Cluster, NodeMarks, NodeState, fresh_token};

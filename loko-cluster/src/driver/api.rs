@@ -1,0 +1,339 @@
+//! The one file that names kube's `Api`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::Request;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::{Client, Config};
+use serde_json::Value;
+
+use crate::error::ClusterError;
+use crate::manifest::{FIELD_MANAGER, Manifest, ObjectKey, PART};
+use crate::plan::{LiveObject, ObjectChange, ObjectPlan, SPEC};
+
+/// How many requests are under way at once.
+const CONCURRENT: usize = 16;
+
+/// The kinds that we apply, and so look through for what is no longer wanted.
+const KINDS: [(&str, &str); 29] = [
+    ("v1", "Namespace"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("v1", "PersistentVolumeClaim"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("storage.k8s.io/v1", "StorageClass"),
+    ("apiregistration.k8s.io/v1", "APIService"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "IngressClass"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("traefik.io/v1alpha1", "IngressRoute"),
+    ("traefik.io/v1alpha1", "IngressRouteTCP"),
+    ("traefik.io/v1alpha1", "IngressRouteUDP"),
+    ("traefik.io/v1alpha1", "Middleware"),
+    ("traefik.io/v1alpha1", "MiddlewareTCP"),
+    ("traefik.io/v1alpha1", "ServersTransport"),
+    ("traefik.io/v1alpha1", "ServersTransportTCP"),
+    ("traefik.io/v1alpha1", "TLSOption"),
+    ("traefik.io/v1alpha1", "TLSStore"),
+    ("traefik.io/v1alpha1", "TraefikService"),
+];
+
+/// A connection to a cluster's API; cheap to clone.
+#[derive(Clone)]
+pub struct KubeApi {
+    client: Client,
+}
+
+impl std::fmt::Debug for KubeApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KubeApi")
+    }
+}
+
+impl KubeApi {
+    /// A connection as a kubeconfig describes it. Nothing is sent yet.
+    pub async fn new(kubeconfig: &str) -> Result<Self, ClusterError> {
+        let failed = |message: String| ClusterError::Api {
+            action: "read the kubeconfig".to_owned(),
+            message,
+        };
+        let parsed = Kubeconfig::from_yaml(kubeconfig).map_err(|error| failed(error.to_string()))?;
+        let mut config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        config.connect_timeout = Some(Duration::from_secs(2));
+        // A proxy of the user's never stands between this host and 127.0.0.1.
+        config.proxy_url = None;
+        let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { client })
+    }
+
+    /// Whether the API is ready to serve (`/readyz`).
+    pub async fn is_ready(&self) -> bool {
+        self.text("/readyz").await.is_ok_and(|text| text == "ok")
+    }
+
+    /// The body of a plain GET.
+    pub async fn text(&self, path: &str) -> Result<String, ClusterError> {
+        let action = format!("get {path}");
+        let request = Request::get(path).body(Vec::new()).map_err(|error| ClusterError::Api {
+            action: action.clone(),
+            message: error.to_string(),
+        })?;
+        self.client.request_text(request).await.map_err(failed(action))
+    }
+
+    fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = resource(api_version, kind);
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    pub(super) fn api_of(&self, key: &ObjectKey) -> Api<DynamicObject> {
+        self.api(&key.api_version, &key.kind, key.namespace.as_deref())
+    }
+
+    /// One object, where it is there.
+    pub async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        let found = self
+            .api_of(key)
+            .get_opt(&key.name)
+            .await
+            .map_err(failed(format!("get {key}")))?;
+        Ok(found.and_then(|object| serde_json::to_value(object).ok()))
+    }
+
+    /// All objects of a kind, in one namespace or all, with a label selector (empty: all). A kind that the API does not
+    /// know has none.
+    pub async fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<Value>, ClusterError> {
+        let params = ListParams::default().labels(selector);
+        let found = self.api(api_version, kind, namespace).list(&params).await;
+        match found {
+            Ok(list) => Ok(list
+                .items
+                .into_iter()
+                .filter_map(|object| serde_json::to_value(object).ok())
+                .map(|mut object| {
+                    // Items of a list do not repeat what the list is of.
+                    object["apiVersion"] = api_version.into();
+                    object["kind"] = kind.into();
+                    object
+                })
+                .collect()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(failed(format!("list {kind}"))(error)),
+        }
+    }
+
+    /// All objects that carry [`PART`], with what they were applied from. Only their metadata is read.
+    pub async fn live_objects(&self) -> Result<BTreeMap<ObjectKey, LiveObject>, ClusterError> {
+        let params = ListParams::default().labels(PART);
+        let lists = KINDS.map(|(api_version, kind)| {
+            let api = self.api(api_version, kind, None);
+            let params = params.clone();
+            async move {
+                let items = match api.list_metadata(&params).await {
+                    Ok(list) => list.items,
+                    Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+                    Err(error) => return Err(failed(format!("list {kind}"))(error)),
+                };
+                let found: Vec<(ObjectKey, LiveObject)> = items
+                    .into_iter()
+                    .map(|item| {
+                        let meta = item.metadata;
+                        let key = ObjectKey {
+                            api_version: api_version.to_owned(),
+                            kind: kind.to_owned(),
+                            namespace: meta.namespace,
+                            name: meta.name.unwrap_or_default(),
+                        };
+                        let take = |map: Option<BTreeMap<String, String>>, name: &str| {
+                            map.and_then(|mut map| map.remove(name)).unwrap_or_default()
+                        };
+                        (
+                            key,
+                            LiveObject {
+                                part: take(meta.labels, PART),
+                                hash: take(meta.annotations, SPEC),
+                            },
+                        )
+                    })
+                    .collect();
+                Ok(found)
+            }
+        });
+        let found: Vec<Vec<(ObjectKey, LiveObject)>> =
+            Box::pin(stream::iter(lists).buffer_unordered(CONCURRENT).try_collect()).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Carries a plan out: foundations, then all others at once, then deletions.
+    pub async fn carry_out(&self, plan: &ObjectPlan) -> Result<(), ClusterError> {
+        for phase in [&plan.foundations, &plan.objects, &plan.deletions] {
+            stream::iter(phase.iter().map(|change| self.change(change)))
+                .buffer_unordered(CONCURRENT)
+                .try_collect::<()>()
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn change(&self, change: &ObjectChange) -> Result<(), ClusterError> {
+        match change {
+            ObjectChange::Create(manifest) | ObjectChange::Update(manifest) => self.apply(manifest).await,
+            ObjectChange::Delete(key) => self.delete(key).await,
+        }
+    }
+
+    /// Server-side apply with our field manager; fields that others set are taken over, since loko.yaml is the source.
+    /// A kind or namespace that was defined a moment ago may not be known yet: such an answer is asked again.
+    pub async fn apply(&self, manifest: &Manifest) -> Result<(), ClusterError> {
+        let key = manifest.key();
+        let api = self.api_of(&key);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(manifest.value());
+        let mut attempts = 0;
+        loop {
+            let Err(error) = api.patch(&key.name, &params, &patch).await else {
+                return Ok(());
+            };
+            attempts += 1;
+            if attempts > 100 || !is_passing(&error) {
+                return Err(failed(format!("apply {key}"))(error));
+            }
+            tracing::debug!(%key, %error, "asked again");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// A strategic merge of `patch` into an object.
+    pub async fn merge(&self, key: &ObjectKey, patch: &Value) -> Result<(), ClusterError> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let merged = self.api_of(key).patch(&key.name, &params, &Patch::Merge(patch)).await;
+        merged.map(drop).map_err(failed(format!("change {key}")))
+    }
+
+    /// Deletes one object; nothing happens where it is not there.
+    pub async fn delete(&self, key: &ObjectKey) -> Result<(), ClusterError> {
+        match self.api_of(key).delete(&key.name, &DeleteParams::background()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(failed(format!("delete {key}"))(error)),
+        }
+    }
+
+    /// The last lines of a pod's container.
+    pub async fn pod_log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: Option<&str>,
+        tail: i64,
+    ) -> Result<String, ClusterError> {
+        let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let params = LogParams {
+            tail_lines: Some(tail),
+            container: container.map(str::to_owned),
+            ..LogParams::default()
+        };
+        api.logs(pod, &params)
+            .await
+            .map_err(failed(format!("read the log of {namespace}/{pod}")))
+    }
+
+    /// A pod's log, line by line, as it is written.
+    pub async fn follow_pod_log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        options: &PodLogOptions,
+    ) -> Result<impl futures_util::Stream<Item = Result<String, ClusterError>> + Send + use<>, ClusterError> {
+        use futures_util::io::AsyncBufReadExt as _;
+        let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let params = LogParams {
+            follow: options.follow,
+            tail_lines: options.tail,
+            since_seconds: options.since_seconds,
+            ..LogParams::default()
+        };
+        let action = format!("read the log of {namespace}/{pod}");
+        let reader = api.log_stream(pod, &params).await.map_err(failed(action.clone()))?;
+        Ok(reader.lines().map_err(move |error| ClusterError::Api {
+            action: action.clone(),
+            message: error.to_string(),
+        }))
+    }
+}
+
+/// What to read of a pod's log.
+#[derive(Debug, Clone, Default)]
+pub struct PodLogOptions {
+    /// Go on as more is written.
+    pub follow: bool,
+    /// Only the last lines.
+    pub tail: Option<i64>,
+    /// Only what is younger, in seconds.
+    pub since_seconds: Option<i64>,
+}
+
+fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// Whether the same request may well succeed a moment later: a kind whose definition is not served yet, a namespace
+/// that was made a moment ago, an API server that just started, a conflict.
+fn is_passing(error: &kube::Error) -> bool {
+    if let kube::Error::Api(status) = error {
+        let fresh_rights =
+            status.code == 403 && (status.message.contains("not yet") || status.message.contains("RBAC"));
+        return fresh_rights || matches!(status.code, 404 | 409 | 429 | 500 | 503 | 504);
+    }
+    matches!(error, kube::Error::HyperError(_) | kube::Error::Service(_))
+}
+
+pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(kube::Error) -> ClusterError {
+    let action = action.into();
+    move |error| {
+        if let kube::Error::Api(status) = error {
+            return ClusterError::Api {
+                action,
+                message: status.message.clone(),
+            };
+        }
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            let more = inner.to_string();
+            if !message.contains(&more) {
+                message = format!("{message}: {more}");
+            }
+            cause = inner.source();
+        }
+        ClusterError::Api { action, message }
+    }
+}

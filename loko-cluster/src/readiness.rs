@@ -1,0 +1,109 @@
+//! Whether an object does what it was made for, from its own status.
+
+use serde_json::Value;
+
+/// Kinds that take time to become ready and say so in their status.
+pub const WATCHED: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
+
+/// How far an object is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    /// It does what it was made for.
+    Ready,
+    /// Not yet; what it waits for.
+    Waiting(String),
+}
+
+/// Reads the status of one of [`WATCHED`] or a node as `kubectl rollout status` and
+/// `kubectl wait` do; every other kind is ready as soon as it is there.
+#[must_use]
+pub fn of(object: &Value) -> Readiness {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let generation = number("/metadata/generation");
+    let kind = object.pointer("/kind").and_then(Value::as_str).unwrap_or_default();
+    if WATCHED.contains(&kind) && kind != "Job" && number("/status/observedGeneration") < generation {
+        return Readiness::Waiting("its controller has not seen it yet".to_owned());
+    }
+    let counted = |done: i64, wanted: i64, what: &str| {
+        if done >= wanted {
+            Readiness::Ready
+        } else {
+            Readiness::Waiting(format!("{done} of {wanted} {what}"))
+        }
+    };
+    match kind {
+        "Deployment" => {
+            let wanted = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+            let fresh = number("/status/updatedReplicas").min(number("/status/availableReplicas"));
+            counted(fresh, wanted, "pods available")
+        }
+        "StatefulSet" => {
+            let wanted = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+            let current = object.pointer("/status/currentRevision") == object.pointer("/status/updateRevision");
+            let fresh = if current {
+                number("/status/readyReplicas")
+            } else {
+                number("/status/updatedReplicas").min(number("/status/readyReplicas"))
+            };
+            counted(fresh, wanted, "pods ready")
+        }
+        "DaemonSet" => {
+            let wanted = number("/status/desiredNumberScheduled");
+            if wanted == 0 {
+                return Readiness::Waiting("no node may run it".to_owned());
+            }
+            counted(
+                number("/status/updatedNumberScheduled").min(number("/status/numberReady")),
+                wanted,
+                "pods ready",
+            )
+        }
+        "Job" => counted(number("/status/succeeded"), 1, "runs done"),
+        "Node" => condition(object, "Ready"),
+        _ => Readiness::Ready,
+    }
+}
+
+fn condition(object: &Value, name: &str) -> Readiness {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let found = conditions.into_iter().flatten().find(|c| c["type"] == name);
+    match found {
+        Some(condition) if condition["status"] == "True" => Readiness::Ready,
+        Some(condition) => Readiness::Waiting(condition["message"].as_str().unwrap_or("not ready").to_owned()),
+        None => Readiness::Waiting(format!("the condition {name} is not set yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_ready_when_the_new_pods_are_available() {
+        let mut object = json!({"kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 2},
+            "status": {"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2}});
+        assert!(
+            matches!(of(&object), Readiness::Waiting(_)),
+            "the status is of the old generation"
+        );
+        object["status"]["observedGeneration"] = json!(2);
+        assert_eq!(of(&object), Readiness::Ready);
+        object["status"]["updatedReplicas"] = json!(1);
+        assert_eq!(of(&object), Readiness::Waiting("1 of 2 pods available".into()));
+    }
+
+    #[test]
+    fn a_daemon_set_that_no_node_may_run_is_not_ready() {
+        let object = json!({"kind": "DaemonSet", "metadata": {"generation": 1}, "status": {"observedGeneration": 1}});
+        assert_eq!(of(&object), Readiness::Waiting("no node may run it".into()));
+    }
+
+    #[test]
+    fn a_node_is_ready_by_its_condition() {
+        let object = json!({"kind": "Node", "status": {"conditions": [{"type": "Ready", "status": "False", "message": "no CNI"}]}});
+        assert_eq!(of(&object), Readiness::Waiting("no CNI".into()));
+    }
+}
