@@ -127,16 +127,13 @@ build_kindfiles() {
 
 build_pause() { gcc -Os -static -s -o "$1/bin/pause" "$here/images/pause/pause.c"; }
 
-# The Docker client keeps its requirements in files that Go does not read by itself.
+# Only where the machine has no `docker`. Debian 12's is too old for this engine, so it is taken out of the release that the
+# images stand on, and without its package: that would bring an engine along.
 build_docker() {
-  local source
-  source=$(module github.com/docker/cli "$DOCKER_CLI+incompatible")
-  cp -r --no-preserve=mode "$source" "$1/src"
-  cd "$1/src"
-  rm -rf vendor
-  mv vendor.mod go.mod
-  mv vendor.sum go.sum
-  GOMOD_FLAG=-mod=mod go build -ldflags "$strip -X github.com/docker/cli/cli/version.Version=${DOCKER_CLI#v}" -o "$1/bin/" ./cmd/docker
+  local root
+  root=$(debian_root docker-cli)
+  cp "$root/usr/bin/docker" "$1/bin/"
+  rm -rf --one-file-system "$root"
 }
 
 # ---- Made once --------------------------------------------------------------------------------------------------------------
