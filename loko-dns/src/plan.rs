@@ -1,0 +1,124 @@
+//! What must be done so that a zone is served: facts in, plan out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loko_config::names::HostName;
+use loko_engine::container::{self, ContainerChange};
+use loko_engine::{ContainerFacts, ContainerSpec};
+use serde::Serialize;
+
+use crate::container::Placement;
+use crate::render::{self, HostsFile};
+use crate::zone::Zone;
+use crate::{container as ours, parse};
+
+/// What is there now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The container under the environment's name for it.
+    pub container: Option<ContainerFacts>,
+    /// Its dnsmasq.conf.
+    pub conf: Option<String>,
+    /// Its hosts files.
+    pub hosts: BTreeMap<HostsFile, String>,
+}
+
+impl Facts {
+    /// Names that were found in the cluster before.
+    #[must_use]
+    pub fn cluster_names(&self) -> BTreeSet<HostName> {
+        let text = self.hosts.get(&HostsFile::Cluster);
+        text.map(|text| parse::hosts(text)).unwrap_or_default()
+    }
+}
+
+/// What will be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The container as it should be.
+    pub spec: ContainerSpec,
+    /// What becomes of the container.
+    pub container: ContainerChange,
+    /// The configuration, where it differs from what is there.
+    pub conf: Option<String>,
+    /// Hosts files that differ from what is there.
+    pub hosts: BTreeMap<HostsFile, String>,
+}
+
+/// A plan in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// All is as wanted.
+    Nothing,
+    /// Names come or go while it runs.
+    Names,
+    /// It was stopped and is started.
+    Start,
+    /// Domain, address, port or mode changed: it is restarted, and answers nothing for a moment.
+    Restart,
+    /// There was none.
+    Create,
+    /// It was made from another specification: it is made anew, and answers nothing for a moment.
+    Replace,
+}
+
+impl Plan {
+    /// The plan in one word.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        match self.container {
+            ContainerChange::Create => Change::Create,
+            ContainerChange::Replace | ContainerChange::Foreign => Change::Replace,
+            ContainerChange::Start => Change::Start,
+            ContainerChange::Nothing if self.conf.is_some() => Change::Restart,
+            ContainerChange::Nothing if !self.hosts.is_empty() => Change::Names,
+            ContainerChange::Nothing => Change::Nothing,
+        }
+    }
+
+    /// Every file that must be written, path and content.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, &str)> {
+        let conf = self
+            .conf
+            .iter()
+            .map(|text| (render::CONF_PATH.to_owned(), text.as_str()));
+        let hosts = self.hosts.iter().map(|(file, text)| (file.path(), text.as_str()));
+        conf.chain(hosts).collect()
+    }
+}
+
+/// Plans. `cluster` are the names found in the cluster; `None`: those that were found before stay.
+///
+/// A container that is made anew gets every file, because its volume may hold those of an earlier one.
+#[must_use]
+pub fn plan(zone: &Zone, placement: &Placement, cluster: Option<&BTreeSet<HostName>>, facts: &Facts) -> Plan {
+    let spec = ours::spec(zone, placement);
+    let change = container::compare(&spec, facts.container.as_ref());
+    let made = matches!(change, ContainerChange::Create | ContainerChange::Replace);
+    let known = facts.cluster_names();
+    let within: BTreeSet<HostName> = cluster
+        .unwrap_or(&known)
+        .iter()
+        .filter(|name| zone.holds(name.as_str()))
+        .cloned()
+        .collect();
+    let conf = render::conf(zone, placement.listen());
+    let wanted = BTreeMap::from([
+        (HostsFile::Zone, render::hosts(zone.address, &zone.hosts)),
+        (HostsFile::Cluster, render::hosts(zone.address, &within)),
+    ]);
+    Plan {
+        spec,
+        container: change,
+        conf: (made || facts.conf.as_ref() != Some(&conf)).then_some(conf),
+        hosts: wanted
+            .into_iter()
+            .filter(|(file, text)| made || facts.hosts.get(file) != Some(text))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

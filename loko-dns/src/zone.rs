@@ -1,0 +1,94 @@
+//! The DNS view of one environment.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use loko_config::Environment;
+use loko_config::names::{Domain, EnvName, HostName};
+use serde::Serialize;
+
+/// What names there are, where they lead, and where queries about them are heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Zone {
+    /// Whose zone it is.
+    pub environment: EnvName,
+    /// Every name of the zone is this domain or ends with it.
+    pub domain: Domain,
+    /// What names resolve to, and where queries are heard. IPv4 is answered to A queries, IPv6 to AAAA queries; the
+    /// other type is an empty answer.
+    pub address: IpAddr,
+    /// Whether any name under the domain resolves, or [`Self::hosts`] alone.
+    pub wildcard: bool,
+    /// Names that are known to be in use. Where [`Self::wildcard`] is false, no others exist.
+    pub hosts: BTreeSet<HostName>,
+    /// UDP and TCP port on [`Self::address`].
+    pub port: NonZeroU16,
+}
+
+impl Zone {
+    /// The zone of an environment: hosts of enabled workloads (their HTTP hosts, and `<workload>.<domain>` where they
+    /// have ports or HTTP without hosts), the registry, the dashboard, and `extra`, for example hosts of Ingress objects.
+    ///
+    /// A host outside the domain is left out: no query for it may come here ([`Self::holds`]).
+    #[must_use]
+    pub fn of(
+        environment: &Environment,
+        address: IpAddr,
+        port: NonZeroU16,
+        extra: impl IntoIterator<Item = HostName>,
+    ) -> Self {
+        let domain = &environment.network.domain;
+        let below = |label: &str| format!("{label}.{domain}").parse::<HostName>().ok();
+        let mut zone = Self {
+            environment: environment.name.clone(),
+            domain: domain.clone(),
+            address,
+            wildcard: environment.network.wildcard,
+            hosts: BTreeSet::new(),
+            port,
+        };
+        let mut hosts: BTreeSet<HostName> = extra.into_iter().collect();
+        for workload in environment.enabled_workloads() {
+            if let Some(http) = &workload.http {
+                hosts.extend(http.hosts.iter().cloned());
+            }
+            let unnamed = workload.http.as_ref().is_some_and(|http| http.hosts.is_empty());
+            if unnamed || !workload.ports.is_empty() {
+                hosts.extend(below(workload.name.as_str()));
+            }
+        }
+        if environment.registry.enabled {
+            hosts.extend(below(environment.registry.name.as_str()));
+        }
+        if environment.components.ingress_controller.dashboard {
+            hosts.extend(below("traefik"));
+        }
+        zone.hosts = hosts.into_iter().filter(|host| zone.holds(host.as_str())).collect();
+        zone
+    }
+
+    /// Whether a name belongs to this zone: the domain itself, or below it. Case does not count, nor does a last dot.
+    #[must_use]
+    pub fn holds(&self, name: &str) -> bool {
+        is_within(name, self.domain.as_str())
+    }
+
+    /// Whether a name resolves, by the rules of this zone.
+    #[must_use]
+    pub fn resolves(&self, name: &HostName) -> bool {
+        self.holds(name.as_str()) && (self.wildcard || self.hosts.contains(name))
+    }
+}
+
+/// Whether `name` is `domain` or below it, by whole labels. Case does not count, nor does a last dot.
+#[must_use]
+pub fn is_within(name: &str, domain: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+use super::*;
+use crate::samples::{names, zone};
+
+#[test]
+fn a_name_belongs_to_the_zone_by_whole_labels() {
+    let zone = zone();
+    for inside in ["dev.me", "a.dev.me", "a.b.dev.me.", "A.DEV.me"] {
+        assert!(zone.holds(inside), "{inside}");
+    }
+    for outside in ["xdev.me", "me", "dev.me.org", "", "."] {
+        assert!(!zone.holds(outside), "{outside}");
+    }
+}
+
+#[test]
+fn without_the_wildcard_only_known_names_resolve() {
+    let exact = Zone {
+        wildcard: false,
+        ..zone()
+    };
+    for (name, wild, known) in [
+        ("shop.dev.me", true, true),
+        ("other.dev.me", true, false),
+        ("other.test.me", false, false),
+    ] {
+        let name = name.parse().unwrap();
+        assert_eq!(zone().resolves(&name), wild, "{name}");
+        assert_eq!(exact.resolves(&name), known, "{name}");
+    }
+    assert_eq!(exact.hosts, names(&["cr.dev.me", "shop.dev.me"]));
+}

@@ -1,0 +1,308 @@
+//! dnsmasq itself, on a real engine. Without one every test says so and passes.
+#![cfg(feature = "driver")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail and say why they were skipped"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use loko_config::model::AutoPort;
+use loko_config::names::{EnvName, HostName};
+use loko_dns::driver::{choose_port, facts, is_free};
+use loko_dns::plan::Change;
+use loko_dns::probe::{Answer, Kind, Limits, ask};
+use loko_dns::{DnsError, Placement, Zone, container, ensure, remove, sync};
+use loko_engine::{EdgeMode, Engine, EngineError, NetworkSpec};
+
+const IMAGE: &str = "dockurr/dnsmasq:2.91";
+
+/// An environment of its own for each test, removed at its end. `None` where no engine answers or holds the image.
+struct Bed {
+    engine: Engine,
+    zone: Zone,
+}
+
+impl Bed {
+    async fn new(name: &str, port: u16) -> Option<Self> {
+        let variables: BTreeMap<String, String> = std::env::vars().collect();
+        let endpoint = loko_engine::endpoint::resolve(&variables, None);
+        let Ok(engine) = Engine::connect(&endpoint).await else {
+            println!("skipped: no engine answers");
+            return None;
+        };
+        if engine.image(IMAGE).await.unwrap().is_none() {
+            println!("skipped: the engine does not hold {IMAGE}");
+            return None;
+        }
+        let zone = Zone {
+            environment: format!("dnstest-{name}").parse().unwrap(),
+            domain: "dev.me".parse().unwrap(),
+            address: [127, 0, 0, 1].into(),
+            wildcard: true,
+            hosts: names(&["shop.dev.me"]),
+            port: NonZeroU16::new(port).unwrap(),
+        };
+        remove(&engine, &zone.environment).await.unwrap();
+        Some(Self { engine, zone })
+    }
+
+    async fn ensure(&self) -> Change {
+        let report = ensure(&self.engine, &self.zone, &placement(EdgeMode::HostNetwork)).await;
+        report.unwrap().change
+    }
+
+    async fn ask(&self, name: &str, kind: Kind) -> Answer {
+        let server = SocketAddr::new(self.zone.address, self.zone.port.get());
+        ask(server, name, kind, Limits::default()).await.unwrap()
+    }
+
+    /// Asks until the answer is as expected, because dnsmasq learns of a new file a moment later.
+    async fn expect(&self, name: &str, kind: Kind, expected: &str) {
+        let mut last = String::new();
+        for _ in 0..50 {
+            last = short(&self.ask(name, kind).await);
+            if last == expected {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{name} {kind}: {last}, not {expected}");
+    }
+
+    async fn started_at(&self) -> String {
+        let name = container::name(&self.zone.environment);
+        self.engine.container(&name).await.unwrap().unwrap().started_at
+    }
+
+    async fn remove(self) {
+        assert!(remove(&self.engine, &self.zone.environment).await.unwrap());
+        assert!(!remove(&self.engine, &self.zone.environment).await.unwrap());
+    }
+}
+
+fn names(list: &[&str]) -> BTreeSet<HostName> {
+    list.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn placement(mode: EdgeMode) -> Placement {
+    Placement {
+        image: IMAGE.into(),
+        mode,
+        network: "loko-dnstest".into(),
+    }
+}
+
+/// `NOERROR 127.0.0.1`, `NOERROR`, `NXDOMAIN`.
+fn short(answer: &Answer) -> String {
+    let mut text = answer.code.to_string();
+    for address in &answer.addresses {
+        text = format!("{text} {address}");
+    }
+    text
+}
+
+/// Sockets of the host that a port has, as `/proc/net` lists them: local addresses, sorted.
+fn listeners(port: u16) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in ["udp", "tcp", "udp6", "tcp6"] {
+        let text = fs_err::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+        let local = text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
+        let ours = local
+            .filter_map(|local| local.split_once(':'))
+            .filter(|(_, p)| u16::from_str_radix(p, 16) == Ok(port));
+        found.extend(ours.map(|(address, _)| format!("{file} {address}")));
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_wildcard_zone_answers_every_name_and_asks_nobody() {
+    let Some(mut bed) = Bed::new("wild", 15453).await else {
+        return;
+    };
+    assert_eq!(bed.ensure().await, Change::Create);
+    for (name, kind, expected) in [
+        ("anything.dev.me", Kind::A, "NOERROR 127.0.0.1"),
+        ("a.b.dev.me", Kind::A, "NOERROR 127.0.0.1"),
+        ("dev.me", Kind::A, "NOERROR 127.0.0.1"),
+        ("ShOp.DEV.me", Kind::A, "NOERROR 127.0.0.1"),
+        ("shop.dev.me", Kind::Aaaa, "NOERROR"),
+        ("anything.dev.me", Kind::Aaaa, "NOERROR"),
+        ("anything.dev.me", Kind::Https, "NOERROR"),
+        ("xdev.me", Kind::A, "REFUSED"),
+        ("example.org", Kind::A, "REFUSED"),
+    ] {
+        assert_eq!(short(&bed.ask(name, kind).await), expected, "{name} {kind}");
+    }
+    // 0100007F is 127.0.0.1 as the kernel writes it: UDP and TCP, there and nowhere else.
+    assert_eq!(listeners(15453), ["udp 0100007F", "tcp 0100007F"]);
+    assert!(!is_free(bed.zone.address, bed.zone.port));
+
+    let started = bed.started_at().await;
+    assert_eq!(bed.ensure().await, Change::Nothing);
+    bed.zone.hosts = names(&["new.dev.me"]);
+    assert_eq!(bed.ensure().await, Change::Names);
+    assert_eq!(bed.ensure().await, Change::Nothing);
+    assert_eq!(bed.started_at().await, started, "names change without a restart");
+
+    bed.zone.address = [127, 0, 0, 2].into();
+    assert_eq!(bed.ensure().await, Change::Restart);
+    assert_eq!(short(&bed.ask("x.dev.me", Kind::A).await), "NOERROR 127.0.0.2");
+    bed.remove().await;
+}
+
+#[tokio::test]
+async fn an_exact_zone_knows_its_names_alone_and_learns_of_others_live() {
+    let Some(mut bed) = Bed::new("exact", 15454).await else {
+        return;
+    };
+    bed.zone.wildcard = false;
+    bed.zone.domain = "dev.example".parse().unwrap();
+    bed.zone.hosts = names(&["shop.dev.example"]);
+    assert_eq!(bed.ensure().await, Change::Create);
+    bed.expect("shop.dev.example", Kind::A, "NOERROR 127.0.0.1").await;
+    bed.expect("shop.dev.example", Kind::Aaaa, "NOERROR").await;
+    bed.expect("shop.dev.example", Kind::Https, "NOERROR").await;
+    bed.expect("other.dev.example", Kind::A, "NXDOMAIN").await;
+
+    let started = bed.started_at().await;
+    let on_host = placement(EdgeMode::HostNetwork);
+    let found = names(&["ingress.dev.example", "ingress.elsewhere.org"]);
+    let report = sync(&bed.engine, &bed.zone, &on_host, &found).await.unwrap();
+    assert_eq!((report.change, report.names), (Change::Names, 2));
+    bed.expect("ingress.dev.example", Kind::A, "NOERROR 127.0.0.1").await;
+    bed.expect("ingress.elsewhere.org", Kind::A, "REFUSED").await;
+    assert_eq!(
+        bed.ensure().await,
+        Change::Nothing,
+        "ensure leaves names of the cluster alone"
+    );
+
+    let report = sync(&bed.engine, &bed.zone, &on_host, &BTreeSet::new()).await.unwrap();
+    assert_eq!((report.change, report.names), (Change::Names, 1));
+    bed.expect("ingress.dev.example", Kind::A, "NXDOMAIN").await;
+    bed.zone.hosts = BTreeSet::new();
+    assert_eq!(bed.ensure().await, Change::Names);
+    bed.expect("shop.dev.example", Kind::A, "NXDOMAIN").await;
+    assert_eq!(bed.started_at().await, started);
+    bed.remove().await;
+}
+
+#[tokio::test]
+async fn an_ipv6_address_is_answered_to_aaaa_alone() {
+    let Some(mut bed) = Bed::new("six", 15455).await else {
+        return;
+    };
+    bed.zone.address = "::1".parse().unwrap();
+    assert_eq!(bed.ensure().await, Change::Create);
+    assert_eq!(short(&bed.ask("x.dev.me", Kind::Aaaa).await), "NOERROR ::1");
+    assert_eq!(short(&bed.ask("x.dev.me", Kind::A).await), "NOERROR");
+    bed.remove().await;
+}
+
+#[tokio::test]
+async fn a_stopped_one_is_started_with_what_changed_meanwhile() {
+    let Some(mut bed) = Bed::new("stop", 15456).await else {
+        return;
+    };
+    assert_eq!(bed.ensure().await, Change::Create);
+    let name = container::name(&bed.zone.environment);
+    bed.engine.stop_container(&name, 2).await.unwrap();
+    bed.zone.wildcard = false;
+    bed.zone.hosts = names(&["late.dev.me"]);
+    assert_eq!(bed.ensure().await, Change::Start);
+    bed.expect("late.dev.me", Kind::A, "NOERROR 127.0.0.1").await;
+    bed.expect("shop.dev.me", Kind::A, "NXDOMAIN").await;
+    assert_eq!(bed.ensure().await, Change::Nothing);
+    bed.remove().await;
+}
+
+#[tokio::test]
+async fn a_published_one_is_on_its_address_alone() {
+    let Some(mut bed) = Bed::new("pub", 15457).await else {
+        return;
+    };
+    let labels = loko_engine::labels::of(Some("dnstest-pub"), "network");
+    let network = NetworkSpec {
+        name: "loko-dnstest".into(),
+        subnet: "10.213.77.0/24".parse().unwrap(),
+        ip_range: "10.213.77.0/25".parse().unwrap(),
+        mtu: None,
+        labels,
+    };
+    bed.engine.remove_network(&network.name).await.unwrap();
+    bed.engine.create_network(&network).await.unwrap();
+    bed.zone.address = IpAddr::from([127, 0, 0, 1]);
+    let published = placement(EdgeMode::Published);
+    let report = ensure(&bed.engine, &bed.zone, &published).await.unwrap();
+    assert_eq!((report.change, report.answers), (Change::Create, Some(true)));
+    assert_eq!(short(&bed.ask("x.dev.me", Kind::A).await), "NOERROR 127.0.0.1");
+    assert_eq!(listeners(15457), ["udp 0100007F", "tcp 0100007F"]);
+    let again = ensure(&bed.engine, &bed.zone, &published).await.unwrap();
+    assert_eq!(again.change, Change::Nothing);
+    let engine = bed.engine.clone();
+    bed.remove().await;
+    engine.remove_network(&network.name).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_is_found_once_and_kept_and_environments_do_not_share_it() {
+    let Some(bed) = Bed::new("port", 15458).await else {
+        return;
+    };
+    let (engine, zone) = (&bed.engine, &bed.zone);
+    let fixed = AutoPort::Fixed(zone.port);
+    let choose =
+        |environment: EnvName, wanted| async move { choose_port(engine, &environment, zone.address, wanted).await };
+    assert_eq!(choose(zone.environment.clone(), fixed).await.unwrap(), zone.port);
+    assert_eq!(bed.ensure().await, Change::Create);
+    assert_eq!(
+        choose(zone.environment.clone(), AutoPort::Auto).await.unwrap(),
+        zone.port
+    );
+    assert_eq!(choose(zone.environment.clone(), fixed).await.unwrap(), zone.port);
+    let other: EnvName = "dnstest-port-b".parse().unwrap();
+    let taken = choose(other.clone(), fixed).await.unwrap_err();
+    assert!(matches!(taken, DnsError::PortInUse { port, .. } if port == zone.port));
+    let auto = choose(other, AutoPort::Auto).await.unwrap();
+    assert!(auto != zone.port && is_free(zone.address, auto));
+    bed.remove().await;
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why_and_what_is_not_ours_stays() {
+    let Some(mut bed) = Bed::new("bad", 15459).await else {
+        return;
+    };
+    bed.zone.address = [192, 0, 2, 1].into();
+    let on_host = placement(EdgeMode::HostNetwork);
+    let error = ensure(&bed.engine, &bed.zone, &on_host).await.unwrap_err();
+    assert!(
+        matches!(&error, DnsError::NotRunning { log, .. } if log.contains("Cannot assign requested address")),
+        "{error}"
+    );
+    remove(&bed.engine, &bed.zone.environment).await.unwrap();
+
+    let mut foreign = container::spec(&bed.zone, &on_host);
+    foreign.labels = BTreeMap::from([("dev.loko.test".into(), "dns".into())]);
+    bed.engine.create_container(&foreign).await.unwrap();
+    let error = ensure(&bed.engine, &bed.zone, &on_host).await.unwrap_err();
+    assert!(matches!(error, DnsError::Engine(EngineError::Foreign { .. })));
+    remove(&bed.engine, &bed.zone.environment).await.unwrap();
+    assert!(
+        facts(&bed.engine, &bed.zone.environment)
+            .await
+            .unwrap()
+            .container
+            .is_some()
+    );
+    bed.engine.remove_container(&foreign.name).await.unwrap();
+    bed.engine
+        .remove_volume(&container::volume(&bed.zone.environment))
+        .await
+        .unwrap();
+}
