@@ -1,1 +1,21 @@
-//! loko-registry
+//! An OCI registry for a local cluster: its configuration, its mirrors, who trusts it, and a client for it.
+//!
+//! ```text
+//!                                  ┌─ zot, distribution ─→ config.json, config.yml ─┐
+//! Environment ─→ RegistrySpec ─────┼─ manifests ←───────────────────────────────────┴─→ Kubernetes objects
+//!                └ Source, Source… └─ hosts ─ diff ←─ what the nodes hold ─→ certs.d/<host>/hosts.toml to write, to remove
+//! ```
+//!
+//! Everything is pure: addresses, certificates and paths are arguments, files and objects come back as values.
+
+pub mod distribution;
+pub mod hosts;
+pub mod manifests;
+pub mod source;
+pub mod spec;
+pub mod zot;
+
+pub use hosts::{HostChanges, HostsFile};
+pub use manifests::{Identity, Place};
+pub use source::{Source, SourceError};
+pub use spec::{Credentials, RegistrySpec};
