@@ -8,6 +8,7 @@
 //!
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
+pub mod certificates;
 pub mod error;
 pub mod kubeadm;
 pub mod kubeconfig;
