@@ -249,7 +249,7 @@ pub struct Acme {
 }
 
 /// The key `components.ingress-controller.acme.challenge`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AcmeChallenge {
     /// TLS-ALPN-01, RFC 8737.
