@@ -98,9 +98,9 @@ pub fn instances(spec: &RegistrySpec) -> Vec<Instance> {
         config: config("registry", PORT, None),
         source: None,
     };
-    let mirrors = spec.sources.iter().enumerate().map(|(index, source)| {
+    let mirrors = spec.sources.iter().map(|source| {
         let name = format!("mirror-{}", label(&source.name));
-        let port = spec.mirror_port(index);
+        let port = spec.mirror_port(source);
         Instance {
             config: config(&name, port, Some(source)),
             name,

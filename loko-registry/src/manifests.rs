@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
@@ -76,35 +75,40 @@ pub fn certificate_names(spec: &RegistrySpec, place: &Place) -> Vec<String> {
 /// All objects, in an order in which they can be applied.
 #[must_use]
 pub fn manifests(spec: &RegistrySpec, place: &Place, identity: &Identity) -> Vec<Value> {
-    let config = config_map(spec, place);
-    let secrets = secrets(spec, place, identity);
-    // A pod does not see that its files changed: their hash in its template makes a new one.
-    let mut hash = Sha256::new();
-    hash.update(object(&config).to_string());
-    for secret in &secrets {
-        hash.update(object(secret).to_string());
-    }
-    let digest = hash.finalize();
-    let hash = format!(
-        "{:016x}",
-        digest
-            .iter()
-            .take(8)
-            .fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte))
-    );
-
-    let mut objects = vec![object(&config)];
-    objects.extend(secrets.iter().map(object));
-    objects.push(object(&Deployment {
-        metadata: meta(place, NAME),
-        spec: pod::deployment(spec, place, &hash),
-        status: None,
+    let files = files(spec);
+    let secrets: Vec<_> = secrets(spec, place, identity).iter().map(object).collect();
+    let mut objects = vec![object(&config_map(place, &files))];
+    objects.extend(secrets.iter().cloned());
+    objects.extend(pod::programs(spec).iter().map(|program| {
+        // A pod does not see that its files changed: their hash in its template makes a new one.
+        let hash = hash(files.get(&program.file), &secrets);
+        object(&pod::deployment(spec, place, program, &hash))
     }));
     objects.push(object(&service(spec, place)));
     objects.push(servers_transport(spec, place));
     objects.push(object(&ingress(spec, place)));
     objects.push(object(&hosting(spec, place)));
     objects
+}
+
+/// The names of the Deployments: the registry's own first, then those of mirrors that are programs of their own.
+#[must_use]
+pub fn deployments(spec: &RegistrySpec) -> Vec<String> {
+    pod::programs(spec)
+        .into_iter()
+        .map(|program| program.deployment)
+        .collect()
+}
+
+fn hash(file: Option<&String>, secrets: &[Value]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(file.map_or("", String::as_str));
+    for secret in secrets {
+        hash.update(secret.to_string());
+    }
+    let digest = hash.finalize();
+    let start = digest.iter().take(8);
+    format!("{:016x}", start.fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte)))
 }
 
 fn object<T: Serialize>(resource: &T) -> Value {
@@ -125,21 +129,30 @@ fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("app.kubernetes.io/name".to_owned(), NAME.to_owned())])
 }
 
+/// A port's name has at most 15 bytes, a source's may have more.
+fn port_name(port: u16) -> String {
+    format!("https-{port}")
+}
+
 fn service_host(place: &Place) -> String {
     format!("{NAME}.{}.svc", place.namespace)
 }
 
-fn config_map(spec: &RegistrySpec, place: &Place) -> ConfigMap {
-    let data = match spec.engine {
-        RegistryEngine::Zot => BTreeMap::from([("config.json".to_owned(), zot::Config::of(spec).render())]),
+/// The configuration files by name.
+fn files(spec: &RegistrySpec) -> BTreeMap<String, String> {
+    match spec.engine {
+        RegistryEngine::Zot => BTreeMap::from([(zot::CONFIG_FILE.to_owned(), zot::Config::of(spec).render())]),
         RegistryEngine::Distribution => distribution::instances(spec)
             .into_iter()
             .map(|instance| (format!("{}.yml", instance.name), instance.config.render()))
             .collect(),
-    };
+    }
+}
+
+fn config_map(place: &Place, files: &BTreeMap<String, String>) -> ConfigMap {
     ConfigMap {
         metadata: meta(place, NAME),
-        data: Some(data),
+        data: Some(files.clone()),
         ..ConfigMap::default()
     }
 }
@@ -192,18 +205,14 @@ fn bytes(text: &str) -> ByteString {
 }
 
 fn service(spec: &RegistrySpec, place: &Place) -> Service {
-    let port = |name: &str, port: u16| ServicePort {
-        name: Some(name.to_owned()),
-        port: i32::from(port),
-        target_port: Some(IntOrString::Int(i32::from(port))),
+    // All programs stand behind one address. A target port by its name leaves out the pods that have no port of that name, so
+    // that each port leads to the program that serves it, whether or not the others run.
+    let ports = pod::programs(spec).into_iter().map(|program| ServicePort {
+        name: Some(port_name(program.port)),
+        port: i32::from(program.port),
+        target_port: Some(IntOrString::String(port_name(program.port))),
         ..ServicePort::default()
-    };
-    let mut ports = vec![port("https", PORT)];
-    // A port's name has at most 15 bytes, a source's may have more.
-    let mirrors = distribution::instances(spec)
-        .into_iter()
-        .filter(|instance| instance.source.is_some());
-    ports.extend(mirrors.map(|instance| port(&format!("mirror-{}", instance.port), instance.port)));
+    });
     let mut metadata = meta(place, NAME);
     // Traefik reads from the Service how to speak to it (doc.traefik.io, "Kubernetes Ingress", "On Service").
     metadata.annotations = Some(BTreeMap::from([
@@ -221,7 +230,7 @@ fn service(spec: &RegistrySpec, place: &Place) -> Service {
         spec: Some(ServiceSpec {
             cluster_ip: Some(place.cluster_address.to_string()),
             selector: Some(labels()),
-            ports: Some(ports),
+            ports: Some(ports.collect()),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -256,7 +265,7 @@ fn ingress(spec: &RegistrySpec, place: &Place) -> Ingress {
         service: Some(IngressServiceBackend {
             name: NAME.to_owned(),
             port: Some(ServiceBackendPort {
-                name: Some("https".to_owned()),
+                name: Some(port_name(PORT)),
                 number: None,
             }),
         }),

@@ -17,6 +17,8 @@ pub struct Source {
     pub namespace: String,
     /// Whether it is mirrored at the root as well, which only Docker Hub is.
     pub at_root: bool,
+    /// Its place in loko.yaml's list, counted from 0 over enabled and disabled ones: so that switching one off moves no other.
+    pub slot: u16,
 }
 
 /// Why an entry of `registry.mirroring.sources` is no source.
@@ -62,7 +64,7 @@ pub enum SourceError {
 }
 
 impl Source {
-    /// A well-known registry at its own address.
+    /// A well-known registry at its own address, in the slot that it has in the list of all.
     #[must_use]
     pub fn known(source: MirrorSource) -> Self {
         let (name, hosts, url): (_, &[&str], _) = match source {
@@ -82,11 +84,12 @@ impl Source {
             url: url.to_owned(),
             namespace: hosts[0].to_owned(),
             at_root: source == MirrorSource::DockerHub,
+            slot: source as u16,
         }
     }
 
-    /// What an entry of loko.yaml means, enabled or not.
-    pub fn of(mirror: &Mirror) -> Result<Self, SourceError> {
+    /// What the entry of loko.yaml in this slot means, enabled or not.
+    pub fn of(mirror: &Mirror, slot: u16) -> Result<Self, SourceError> {
         let name = &mirror.name;
         let url = match &mirror.url {
             Some(url) => Some(registry_url(url).ok_or_else(|| SourceError::BadUrl {
@@ -117,6 +120,7 @@ impl Source {
                 ..source
             };
         }
+        source.slot = slot;
         Ok(source)
     }
 
@@ -125,8 +129,11 @@ impl Source {
         if !mirroring.enabled {
             return Ok(Vec::new());
         }
-        let enabled = mirroring.sources.iter().filter(|mirror| mirror.enabled);
-        enabled.map(Self::of).collect()
+        (0..)
+            .zip(&mirroring.sources)
+            .filter(|(_, mirror)| mirror.enabled)
+            .map(|(slot, mirror)| Self::of(mirror, slot))
+            .collect()
     }
 
     fn at(name: &str, host: &str) -> Self {
@@ -136,6 +143,7 @@ impl Source {
             url: format!("https://{host}"),
             namespace: host.to_ascii_lowercase().replace(':', "-"),
             at_root: false,
+            slot: 0,
         }
     }
 
@@ -190,12 +198,10 @@ mod tests {
 
     #[test]
     fn a_known_source_may_be_served_from_elsewhere_and_keeps_its_host() {
-        let source = Source::of(&mirror(
-            "ghcr",
-            Some(MirrorSource::Ghcr),
-            Some("http://172.18.0.1:5001/"),
-            None,
-        ));
+        let source = Source::of(
+            &mirror("ghcr", Some(MirrorSource::Ghcr), Some("http://172.18.0.1:5001/"), None),
+            0,
+        );
         let source = source.unwrap();
         assert_eq!(source.url, "http://172.18.0.1:5001");
         assert_eq!(source.hosts, ["ghcr.io"]);
@@ -204,7 +210,11 @@ mod tests {
 
     #[test]
     fn a_source_of_ones_own_is_named_by_its_host_or_its_prefix() {
-        let source = Source::of(&mirror("corp", None, Some("https://registry.corp.example:5000"), None)).unwrap();
+        let source = Source::of(
+            &mirror("corp", None, Some("https://registry.corp.example:5000"), None),
+            0,
+        )
+        .unwrap();
         assert_eq!(source.hosts, ["registry.corp.example:5000"]);
         assert_eq!(source.namespace, "registry.corp.example-5000");
         let source = Source::of(&mirror(
@@ -222,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_names_no_registry_is_refused() {
-        let refused = |url, prefix| Source::of(&mirror("corp", None, url, prefix)).unwrap_err();
+        let refused = |url, prefix| Source::of(&mirror("corp", None, url, prefix), 0).unwrap_err();
         assert_eq!(
             refused(None, None),
             SourceError::NoUrl {
@@ -254,8 +264,15 @@ mod tests {
         };
         assert_eq!(Source::enabled(&mirroring), Ok(vec![]));
         mirroring.enabled = true;
-        assert_eq!(Source::enabled(&mirroring), Ok(vec![Source::known(MirrorSource::Quay)]));
+        let quay = |slot| Source {
+            slot,
+            ..Source::known(MirrorSource::Quay)
+        };
+        assert_eq!(Source::enabled(&mirroring), Ok(vec![quay(0)]));
+        mirroring
+            .sources
+            .insert(0, mirror("ghcr", Some(MirrorSource::Ghcr), None, None));
         mirroring.sources[0].enabled = false;
-        assert_eq!(Source::enabled(&mirroring), Ok(vec![]));
+        assert_eq!(Source::enabled(&mirroring), Ok(vec![quay(1)]));
     }
 }

@@ -93,13 +93,12 @@ impl RegistrySpec {
         format!("{}:{}", self.image, self.version)
     }
 
-    /// The port at which the mirror of a source is served: with Zot all are one registry, with distribution each is its own,
-    /// in the order of the sources.
+    /// The port at which the mirror of a source is served: with Zot all are one registry, with distribution each is its own.
     #[must_use]
-    pub fn mirror_port(&self, index: usize) -> u16 {
+    pub fn mirror_port(&self, source: &Source) -> u16 {
         match self.engine {
             RegistryEngine::Zot => PORT,
-            RegistryEngine::Distribution => PORT + 1 + u16::try_from(index).unwrap_or(u16::MAX - PORT - 1),
+            RegistryEngine::Distribution => PORT.saturating_add(1).saturating_add(source.slot),
         }
     }
 }

@@ -13,13 +13,13 @@ use crate::distribution::TLS_DIRECTORY;
 use crate::source::Source;
 use crate::spec::{Credentials, DATA, PORT, RegistrySpec};
 
-/// Where `config.json` lies inside the container.
-pub const CONFIG_PATH: &str = "/etc/loko/registry/config.json";
+/// The name of its configuration file.
+pub const CONFIG_FILE: &str = "config.json";
 /// Where the names and passwords for upstreams lie inside the container, when there are any.
 pub const CREDENTIALS_PATH: &str = "/etc/loko/credentials/credentials.json";
 
-/// The shortest interval that Zot accepts between updates of the database of vulnerabilities is two hours.
-const SCAN_REPOSITORY_CACHE: &str = "ghcr.io/aquasecurity/trivy-db";
+/// Where the database of vulnerabilities comes from.
+const TRIVY_DATABASE: &str = "ghcr.io/aquasecurity/trivy-db";
 
 /// The whole of `config.json`. Key names are Zot's own (`pkg/api/config/config.go`, `pkg/extensions/config`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -262,7 +262,7 @@ impl Config {
                     cve: spec.scanning.as_ref().map(|interval| Cve {
                         update_interval: interval.clone(),
                         trivy: Trivy {
-                            db_repository: SCAN_REPOSITORY_CACHE,
+                            db_repository: TRIVY_DATABASE,
                         },
                     }),
                 }),

@@ -41,13 +41,13 @@ pub fn wanted(spec: &RegistrySpec, address: IpAddr) -> BTreeMap<String, HostsFil
         hosts: Vec::new(),
     };
     let mut files = BTreeMap::from([(spec.reference_host(), own)]);
-    for (index, source) in spec.sources.iter().enumerate() {
+    for source in &spec.sources {
         let path = match spec.engine {
             RegistryEngine::Zot => format!("/v2/{}", source.namespace),
             RegistryEngine::Distribution => "/v2".to_owned(),
         };
         let mirror = Host {
-            url: url(address, spec.mirror_port(index), &path),
+            url: url(address, spec.mirror_port(source), &path),
             settings: settings([Capability::Pull, Capability::Resolve], true),
         };
         let file = HostsFile {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
     HTTPGetAction, HostPathVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use loko_config::model::RegistryEngine;
 
-use super::{NAME, Place, credentials, labels};
+use super::{NAME, Place, credentials, labels, meta, port_name};
 use crate::distribution::{self, TLS_DIRECTORY};
 use crate::spec::{DATA, PORT, RegistrySpec};
 use crate::zot;
@@ -27,33 +27,82 @@ pub(super) const CREDENTIALS_SECRET: &str = "registry-credentials";
 const CONFIG_DIRECTORY: &str = "/etc/loko/registry";
 const CREDENTIALS_DIRECTORY: &str = "/etc/loko/credentials";
 
-pub(super) fn deployment(spec: &RegistrySpec, place: &Place, hash: &str) -> DeploymentSpec {
-    DeploymentSpec {
-        replicas: Some(1),
-        // Two at once would write to the same files.
-        strategy: Some(DeploymentStrategy {
-            type_: Some("Recreate".to_owned()),
-            rolling_update: None,
-        }),
-        selector: LabelSelector {
-            match_labels: Some(labels()),
-            match_expressions: None,
-        },
-        template: PodTemplateSpec {
-            metadata: Some(ObjectMeta {
-                labels: Some(labels()),
-                annotations: Some(BTreeMap::from([("dev.loko.config".to_owned(), hash.to_owned())])),
-                ..ObjectMeta::default()
-            }),
-            spec: Some(pod(spec, place)),
-        },
-        ..DeploymentSpec::default()
+/// A program that serves, in a pod of its own: distribution does not start while the upstream that it mirrors is out of reach,
+/// and that must not keep others from serving.
+pub(super) struct Program {
+    /// The Deployment's name.
+    pub(super) deployment: String,
+    /// The name of its configuration file.
+    pub(super) file: String,
+    /// Where it serves.
+    pub(super) port: u16,
+    env: Vec<EnvVar>,
+}
+
+pub(super) fn programs(spec: &RegistrySpec) -> Vec<Program> {
+    match spec.engine {
+        RegistryEngine::Zot => vec![Program {
+            deployment: NAME.to_owned(),
+            file: zot::CONFIG_FILE.to_owned(),
+            port: PORT,
+            env: Vec::new(),
+        }],
+        RegistryEngine::Distribution => distribution::instances(spec)
+            .into_iter()
+            .map(|instance| {
+                let known = instance.source.as_ref().and_then(|source| credentials(spec, source));
+                Program {
+                    deployment: match instance.source {
+                        None => NAME.to_owned(),
+                        Some(_) => format!("{NAME}-{}", instance.name),
+                    },
+                    file: format!("{}.yml", instance.name),
+                    port: instance.port,
+                    env: known.map_or_else(Vec::new, |_| {
+                        vec![
+                            from_secret("REGISTRY_PROXY_USERNAME", &format!("{}.username", instance.name)),
+                            from_secret("REGISTRY_PROXY_PASSWORD", &format!("{}.password", instance.name)),
+                        ]
+                    }),
+                }
+            })
+            .collect(),
     }
 }
 
-fn pod(spec: &RegistrySpec, place: &Place) -> PodSpec {
+pub(super) fn deployment(spec: &RegistrySpec, place: &Place, program: &Program, hash: &str) -> Deployment {
+    let mut labels = labels();
+    labels.insert("app.kubernetes.io/component".to_owned(), program.deployment.clone());
+    Deployment {
+        metadata: meta(place, &program.deployment),
+        spec: DeploymentSpec {
+            replicas: Some(1),
+            // Two at once would write to the same files.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("Recreate".to_owned()),
+                rolling_update: None,
+            }),
+            selector: LabelSelector {
+                match_labels: Some(labels.clone()),
+                match_expressions: None,
+            },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: Some(BTreeMap::from([("dev.loko.config".to_owned(), hash.to_owned())])),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(spec, place, program)),
+            },
+            ..DeploymentSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn pod(spec: &RegistrySpec, place: &Place, program: &Program) -> PodSpec {
     PodSpec {
-        containers: containers(spec),
+        containers: vec![container(spec, program)],
         volumes: Some(volumes(spec, place)),
         node_selector: (!place.node_selector.is_empty()).then(|| place.node_selector.clone()),
         // The data is on one node: whatever keeps others off it, this pod has nowhere else to go.
@@ -70,33 +119,8 @@ fn pod(spec: &RegistrySpec, place: &Place) -> PodSpec {
     }
 }
 
-fn containers(spec: &RegistrySpec) -> Vec<Container> {
-    match spec.engine {
-        RegistryEngine::Zot => vec![container(
-            spec,
-            NAME,
-            PORT,
-            vec!["serve".to_owned(), zot::CONFIG_PATH.to_owned()],
-            Vec::new(),
-        )],
-        RegistryEngine::Distribution => distribution::instances(spec)
-            .into_iter()
-            .map(|instance| {
-                let file = format!("{CONFIG_DIRECTORY}/{}.yml", instance.name);
-                let known = instance.source.as_ref().and_then(|source| credentials(spec, source));
-                let env = known.map_or_else(Vec::new, |_| {
-                    vec![
-                        from_secret("REGISTRY_PROXY_USERNAME", &format!("{}.username", instance.name)),
-                        from_secret("REGISTRY_PROXY_PASSWORD", &format!("{}.password", instance.name)),
-                    ]
-                });
-                container(spec, &instance.name, instance.port, vec!["serve".to_owned(), file], env)
-            })
-            .collect(),
-    }
-}
-
-fn container(spec: &RegistrySpec, name: &str, port: u16, args: Vec<String>, env: Vec<EnvVar>) -> Container {
+fn container(spec: &RegistrySpec, program: &Program) -> Container {
+    let port = program.port;
     let mut mounts = vec![
         mount("data", DATA, false),
         mount("config", CONFIG_DIRECTORY, true),
@@ -107,13 +131,13 @@ fn container(spec: &RegistrySpec, name: &str, port: u16, args: Vec<String>, env:
         mounts.push(mount("credentials", CREDENTIALS_DIRECTORY, true));
     }
     Container {
-        name: name.to_owned(),
+        name: NAME.to_owned(),
         image: Some(spec.reference()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(args),
-        env: (!env.is_empty()).then_some(env),
+        args: Some(vec!["serve".to_owned(), format!("{CONFIG_DIRECTORY}/{}", program.file)]),
+        env: (!program.env.is_empty()).then(|| program.env.clone()),
         ports: Some(vec![ContainerPort {
-            name: Some(format!("p{port}")),
+            name: Some(port_name(port)),
             container_port: i32::from(port),
             ..ContainerPort::default()
         }]),

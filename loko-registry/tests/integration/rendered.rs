@@ -94,3 +94,20 @@ fn no_secret_is_shown_by_debug() {
     let text = format!("{:?} {:?}", full(Zot), identity());
     assert!(!text.contains("secret") && !text.contains("\"key\""), "{text}");
 }
+
+#[test]
+fn switching_a_source_off_takes_its_own_program_away_and_leaves_the_others_alone() {
+    let before = full(Distribution);
+    let mut after = before.clone();
+    after.sources.retain(|source| source.name != "quay");
+    let deployments = |spec: &RegistrySpec| -> Vec<_> {
+        let objects = manifests(spec, &place(), &identity());
+        objects
+            .into_iter()
+            .filter(|object| object["kind"] == "Deployment")
+            .collect()
+    };
+    let mut expected = deployments(&before);
+    expected.retain(|object| object["metadata"]["name"] != "registry-mirror-quay");
+    assert_eq!(deployments(&after), expected);
+}
