@@ -217,12 +217,10 @@ mod tests {
         .unwrap();
         assert_eq!(source.hosts, ["registry.corp.example:5000"]);
         assert_eq!(source.namespace, "registry.corp.example-5000");
-        let source = Source::of(&mirror(
-            "corp",
-            None,
-            Some("http://10.0.0.1:5000"),
-            Some("corp.example"),
-        ))
+        let source = Source::of(
+            &mirror("corp", None, Some("http://10.0.0.1:5000"), Some("corp.example")),
+            0,
+        )
         .unwrap();
         assert_eq!(
             (source.hosts[0].as_str(), source.url.as_str()),
