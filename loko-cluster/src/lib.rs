@@ -8,7 +8,9 @@
 //!
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
+pub mod addresses;
 pub mod certificates;
+pub mod components;
 pub mod error;
 pub mod kubeadm;
 pub mod kubeconfig;
@@ -16,6 +18,7 @@ pub mod manifest;
 pub mod nodes;
 pub mod plan;
 pub mod readiness;
+pub mod scheduling;
 
 #[cfg(feature = "driver")]
 pub mod driver;

@@ -1,0 +1,90 @@
+//! Traefik's pods.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, PodSpec, PodTemplateSpec, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use loko_config::slots::{PING_NODE_PORT, WEB_NODE_PORT, WEBSECURE_NODE_PORT};
+
+use super::arguments::{self, arguments};
+use super::{ACME_CA, METRICS_PORT, NAME, NAMESPACE, TraefikInput, WEB, WEBSECURE};
+use crate::components::{NOBODY, app, app_selector, named, pod};
+
+pub(super) fn daemon_set(input: &TraefikInput<'_>) -> DaemonSet {
+    DaemonSet {
+        metadata: named(NAME, NAMESPACE),
+        spec: DaemonSetSpec {
+            selector: app_selector(NAME),
+            // The new pod first, then the old one goes: no port of the node is held, so both fit beside each other.
+            update_strategy: Some(DaemonSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDaemonSet {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(app(NAME)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod_spec(input)),
+            },
+            ..DaemonSetSpec::default()
+        },
+        ..DaemonSet::default()
+    }
+}
+
+fn pod_spec(input: &TraefikInput<'_>) -> PodSpec {
+    let mut volumes = vec![pod::scratch("tmp")];
+    let mut mounts = vec![pod::mount("tmp", "/tmp")];
+    if let Some(acme) = input.acme {
+        // Lives as long as the pod: another one asks the ACME server again. Each node has its own.
+        volumes.push(pod::scratch("acme"));
+        mounts.push(pod::mount("acme", arguments::ACME_STORAGE));
+        if acme.ca.is_some() {
+            volumes.push(Volume {
+                name: "acme-ca".to_owned(),
+                config_map: Some(ConfigMapVolumeSource {
+                    name: ACME_CA.to_owned(),
+                    ..ConfigMapVolumeSource::default()
+                }),
+                ..Volume::default()
+            });
+            mounts.push(pod::mount("acme-ca", arguments::ACME_CA));
+        }
+    }
+    let container = Container {
+        name: NAME.to_owned(),
+        image: Some(input.image.to_owned()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(arguments(input)),
+        ports: Some(vec![
+            pod::port(WEB, WEB_NODE_PORT, "TCP"),
+            pod::port(WEBSECURE, WEBSECURE_NODE_PORT, "TCP"),
+            pod::port("ping", PING_NODE_PORT, "TCP"),
+            pod::port("metrics", METRICS_PORT, "TCP"),
+        ]),
+        resources: Some(pod::resources("50m", "64Mi", "512Mi")),
+        // The first answer of the whole path waits for this one.
+        readiness_probe: Some(pod::http_probe("HTTP", "/ping", "ping", 1)),
+        liveness_probe: Some(pod::http_probe("HTTP", "/ping", "ping", 10)),
+        security_context: Some(pod::locked()),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    };
+    PodSpec {
+        service_account_name: Some(NAME.to_owned()),
+        priority_class_name: Some("system-cluster-critical".to_owned()),
+        node_selector: Some(input.placement.node_selector.clone()),
+        tolerations: Some(input.placement.tolerations.clone()),
+        security_context: Some(pod::not_root(NOBODY)),
+        enable_service_links: Some(false),
+        // Traefik itself gives open requests ten seconds.
+        termination_grace_period_seconds: Some(15),
+        containers: vec![container],
+        volumes: Some(volumes),
+        ..PodSpec::default()
+    }
+}
