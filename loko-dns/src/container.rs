@@ -99,14 +99,17 @@ pub fn spec(zone: &Zone, placement: &Placement) -> ContainerSpec {
             name: placement.network.clone(),
             address: None,
         };
-        spec.ports = [false, true]
-            .map(|udp| PublishedPort {
-                host_ip: zone.address,
-                host_port: port,
-                container_port: port,
-                udp,
+        let addresses = zone.listen().into_iter();
+        spec.ports = addresses
+            .flat_map(|host_ip| {
+                [false, true].map(|udp| PublishedPort {
+                    host_ip,
+                    host_port: port,
+                    container_port: port,
+                    udp,
+                })
             })
-            .to_vec();
+            .collect();
         if privileged_port {
             // Docker sets this for every container, Podman does not.
             spec.sysctls

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ pub async fn choose_port(
     wanted: AutoPort,
 ) -> Result<NonZeroU16, DnsError> {
     let filter = BTreeMap::from([(labels::ROLE.to_owned(), container::ROLE.to_owned())]);
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut kept = None;
     let mut taken = BTreeSet::new();
     for found in engine.containers(&filter).await? {
@@ -85,7 +86,9 @@ pub async fn choose_port(
     }
     loop {
         match port::choose(wanted, kept, &taken) {
-            Choice::Port(port) if kept == Some(port) || is_free(address, port) => return Ok(port),
+            Choice::Port(port) if kept == Some(port) || is_free(address, port) && is_free(loopback, port) => {
+                return Ok(port);
+            }
             Choice::Port(port) => {
                 taken.insert(port);
             }
@@ -263,7 +266,6 @@ async fn rename_hosts(engine: &Engine, name: &str, plan: &Plan) -> Result<(), Dn
 /// Waits until a dnsmasq that was just started answers this host. False where it runs but is not heard, as with an engine
 /// on another machine.
 async fn wait(engine: &Engine, zone: &Zone, name: &str) -> Result<bool, DnsError> {
-    let server = SocketAddr::new(zone.address, zone.port.get());
     let limits = Limits {
         timeout: Duration::from_millis(200),
         attempts: 1,
@@ -271,7 +273,7 @@ async fn wait(engine: &Engine, zone: &Zone, name: &str) -> Result<bool, DnsError
     };
     let until = tokio::time::Instant::now() + START;
     loop {
-        let answer = probe::ask(server, zone.domain.as_str(), Kind::of(zone.address), limits).await;
+        let answer = probe::ask(zone.server(), zone.domain.as_str(), Kind::of(zone.address), limits).await;
         let running = engine.container(name).await?.is_some_and(|facts| facts.is_running());
         if !running {
             let log = engine.last_log_lines(name, 5).await.trim().to_owned();

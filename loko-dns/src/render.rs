@@ -20,9 +20,9 @@ pub const TTL: u32 = 5;
 /// Which addresses dnsmasq listens on, in its own network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
-    /// The zone's address alone: on the host's network.
+    /// [`Zone::listen`] alone: on the host's network.
     Address,
-    /// All that the container has: the engine publishes the port on the zone's address.
+    /// All that the container has: the engine publishes the port on [`Zone::listen`].
     Everywhere,
 }
 

@@ -1,7 +1,7 @@
 //! The DNS view of one environment.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use loko_config::Environment;
@@ -23,7 +23,7 @@ pub struct Zone {
     pub wildcard: bool,
     /// Names that are known to be in use. Where [`Self::wildcard`] is false, no others exist.
     pub hosts: BTreeSet<HostName>,
-    /// UDP and TCP port on [`Self::address`].
+    /// UDP and TCP port.
     pub port: NonZeroU16,
 }
 
@@ -73,6 +73,25 @@ impl Zone {
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
         is_within(name, self.domain.as_str())
+    }
+
+    /// Where queries are heard: [`Self::address`], and loopback beside it. A resolver of this host reaches loopback
+    /// whatever network it is in (systemd-resolved binds a query to its link unless it goes to loopback).
+    #[must_use]
+    pub fn listen(&self) -> Vec<IpAddr> {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if self.address.is_loopback() {
+            vec![self.address]
+        } else {
+            vec![self.address, loopback]
+        }
+    }
+
+    /// Where this host asks: the loopback address of [`Self::listen`].
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        let address = self.listen().into_iter().next_back().unwrap_or(self.address);
+        SocketAddr::new(address, self.port.get())
     }
 
     /// Whether a name resolves, by the rules of this zone.

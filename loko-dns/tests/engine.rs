@@ -7,7 +7,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use loko_config::model::AutoPort;
@@ -56,8 +56,7 @@ impl Bed {
     }
 
     async fn ask(&self, name: &str, kind: Kind) -> Answer {
-        let server = SocketAddr::new(self.zone.address, self.zone.port.get());
-        ask(server, name, kind, Limits::default()).await.unwrap()
+        ask(self.zone.server(), name, kind, Limits::default()).await.unwrap()
     }
 
     /// Asks until the answer is as expected, because dnsmasq learns of a new file a moment later.
@@ -152,6 +151,17 @@ async fn a_wildcard_zone_answers_every_name_and_asks_nobody() {
     bed.zone.address = [127, 0, 0, 2].into();
     assert_eq!(bed.ensure().await, Change::Restart);
     assert_eq!(short(&bed.ask("x.dev.me", Kind::A).await), "NOERROR 127.0.0.2");
+    assert_eq!(listeners(15453), ["udp 0200007F", "tcp 0200007F"]);
+
+    // An address that is not loopback, as `network.ip: lan` would give: this host's own, on the engine's bridge.
+    let bridge = bed.engine.network("bridge").await.unwrap().unwrap();
+    let gateway = bridge.subnets[0].hosts().next().unwrap();
+    bed.zone.address = gateway.into();
+    assert_eq!(bed.ensure().await, Change::Restart);
+    let expected = format!("NOERROR {gateway}");
+    assert_eq!(short(&bed.ask("x.dev.me", Kind::A).await), expected);
+    let direct = ask((gateway, 15453).into(), "x.dev.me", Kind::A, Limits::default()).await;
+    assert_eq!(short(&direct.unwrap()), expected);
     bed.remove().await;
 }
 

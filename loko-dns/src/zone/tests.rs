@@ -29,3 +29,21 @@ fn without_the_wildcard_only_known_names_resolve() {
     }
     assert_eq!(exact.hosts, names(&["cr.dev.me", "shop.dev.me"]));
 }
+
+#[test]
+fn loopback_is_always_heard() {
+    let local = zone();
+    assert_eq!(local.listen(), [local.address]);
+    assert_eq!(local.server().to_string(), "127.0.0.1:5453");
+    let lan = Zone {
+        address: [192, 168, 1, 7].into(),
+        ..local.clone()
+    };
+    assert_eq!(lan.listen(), [lan.address, local.address]);
+    assert_eq!(lan.server().to_string(), "127.0.0.1:5453");
+    let six = Zone {
+        address: "::1".parse().unwrap(),
+        ..local
+    };
+    assert_eq!(six.server().to_string(), "[::1]:5453");
+}
