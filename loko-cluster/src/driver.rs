@@ -7,4 +7,4 @@ mod images;
 mod watch;
 
 pub use api::{KubeApi, PodLogOptions};
-pub use bootstrap::{Cluster, NodeMarks, NodeState, fresh_token};
+pub use bootstrap::{Cluster, NodeState, fresh_token};

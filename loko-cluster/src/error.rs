@@ -20,6 +20,10 @@ pub enum ClusterError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Address(#[from] NoAddress),
+    /// The service subnet is too small.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    ServiceSubnet(#[from] crate::addresses::SubnetTooSmall),
     /// A kubeconfig cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]

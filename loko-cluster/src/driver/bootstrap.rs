@@ -14,8 +14,9 @@ use loko_engine::{ContainerFacts, ContainerSpec, Engine, EngineError, NetworkSpe
 
 use super::KubeApi;
 use crate::error::ClusterError;
-use crate::kubeadm::{self, KubeadmInput, Taint};
+use crate::kubeadm::{self, KubeadmInput};
 use crate::nodes::{self, API_PORT, INITIALISED, KUBEADM_CONFIG, NETWORK, Node, NodeInput, Role};
+use crate::scheduling::NodeMarks;
 use crate::{Manifest, kubeconfig};
 
 /// Limit for kubeadm on one node.
@@ -43,15 +44,6 @@ pub struct NodeState {
     pub initialised: bool,
     /// What must be done.
     pub change: ContainerChange,
-}
-
-/// What a node's Kubernetes object carries from birth.
-#[derive(Debug, Clone, Default)]
-pub struct NodeMarks {
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Taints.
-    pub taints: Vec<Taint>,
 }
 
 impl Cluster {
