@@ -20,6 +20,7 @@ pub mod plan;
 pub mod readiness;
 pub mod scheduling;
 pub mod wanted;
+pub mod workloads;
 
 #[cfg(feature = "driver")]
 pub mod driver;

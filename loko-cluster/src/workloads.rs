@@ -1,0 +1,133 @@
+//! What the user runs, as typed objects.
+//!
+//! ```text
+//! Workload ─┬─ image::objects ──→ ConfigMap, Service, Deployment or StatefulSet ─┐
+//!           └─ routes::objects ─→ Ingress, IngressRouteTCP, IngressRouteUDP ─────┴─→ part `workload-<name>`
+//!                  ↑ slots
+//! ```
+
+use std::collections::BTreeMap;
+
+use loko_config::model::{Environment, Protocol, Source, Workload};
+use loko_config::slots::{PortKey, Slot};
+use sha2::{Digest as _, Sha256};
+
+use crate::components::Objects;
+use crate::manifest::{Manifest, NotAnObject};
+
+mod image;
+mod routes;
+mod typed;
+
+pub use routes::exposed_ports;
+
+/// What the objects of workloads depend on besides the environment.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkloadContext<'a> {
+    /// The entry point of each TCP and UDP port ([`loko_config::slots::assign`]).
+    pub slots: &'a BTreeMap<PortKey, Slot>,
+}
+
+/// Why a workload cannot be rendered.
+#[derive(Debug, Clone, PartialEq, thiserror::Error, miette::Diagnostic)]
+pub enum WorkloadError {
+    /// A kind of workload that this version does not deploy.
+    #[error("deploy `{workload}`: {kind} are not part of this version yet")]
+    #[diagnostic(
+        code(loko::workload::not_yet),
+        help("set `enabled: false` for it, or describe it as a workload of the kind `image`")
+    )]
+    NotYet {
+        /// Its name.
+        workload: String,
+        /// `workloads of the catalogue`, …
+        kind: &'static str,
+    },
+    /// The given slots lack a port.
+    #[error("route {protocol} port {port} of `{workload}`: it has no entry point")]
+    #[diagnostic(code(loko::workload::no_slot), help("this is a mistake in loko: please report it"))]
+    NoSlot {
+        /// Whose port it is.
+        workload: String,
+        /// In the container.
+        port: u16,
+        /// TCP or UDP.
+        protocol: Protocol,
+    },
+    /// A field that is passed through is not as Kubernetes knows it.
+    #[error("read `{field}` of `{workload}`: {reason}")]
+    #[diagnostic(
+        code(loko::workload::field),
+        help("it is passed to Kubernetes as it is: `kubectl explain pod.spec --recursive` lists the names")
+    )]
+    Field {
+        /// Whose field it is.
+        workload: String,
+        /// For example `readinessProbe`.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Kubernetes puts the name and a hash into a label of 63 bytes.
+    #[error("deploy `{workload}`: its name has {} bytes, and a workload with storage may have {MAX_STATEFUL_NAME}", workload.len())]
+    #[diagnostic(code(loko::workload::long_name), help("choose a shorter name"))]
+    LongName {
+        /// The name.
+        workload: String,
+    },
+    /// An object could not be made.
+    #[error(transparent)]
+    NotAnObject(#[from] NotAnObject),
+}
+
+/// The longest name of a StatefulSet: its pods carry the label `controller-revision-hash: <name>-<10 characters>`.
+pub const MAX_STATEFUL_NAME: usize = 52;
+
+/// The objects of every enabled workload by part, each list in an order in which it can be applied. The environment must be
+/// expanded ([`Environment::expand`]); its namespace is made by [`crate::components::namespaces`].
+pub fn manifests(
+    environment: &Environment,
+    context: WorkloadContext<'_>,
+) -> Result<BTreeMap<String, Vec<Manifest>>, WorkloadError> {
+    environment
+        .enabled_workloads()
+        .map(|workload| Ok((part(workload.name.as_str()), objects(environment, workload, context)?)))
+        .collect()
+}
+
+/// The part of a workload: `workload-<name>`, shortened with a hash where a label's 63 bytes do not hold it.
+#[must_use]
+pub fn part(workload: &str) -> String {
+    const PREFIX: &str = "workload-";
+    const MAX_LABEL: usize = 63;
+    if PREFIX.len() + workload.len() <= MAX_LABEL {
+        return format!("{PREFIX}{workload}");
+    }
+    let hash = Sha256::digest(workload);
+    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let kept = MAX_LABEL - PREFIX.len() - hash.len() - 1;
+    format!("{PREFIX}{}-{hash}", workload.get(..kept).unwrap_or_default())
+}
+
+fn objects(
+    environment: &Environment,
+    workload: &Workload,
+    context: WorkloadContext<'_>,
+) -> Result<Vec<Manifest>, WorkloadError> {
+    let not_yet = |kind| WorkloadError::NotYet {
+        workload: workload.name.to_string(),
+        kind,
+    };
+    let image = match &workload.source {
+        Source::Image(image) => image,
+        Source::Catalogue { .. } => return Err(not_yet("workloads of the catalogue")),
+        Source::Chart(_) => return Err(not_yet("Helm charts")),
+    };
+    let mut objects = Objects::of(&part(workload.name.as_str()));
+    image::add(&mut objects, environment, workload, image)?;
+    routes::add(&mut objects, environment, workload, context)?;
+    Ok(objects.into_list())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! The ways in: HTTP hosts and ports of the host.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
+    IngressTLS, ServiceBackendPort,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use loko_config::model::{Environment, Http, Protocol, Workload, WorkloadPort};
+use loko_config::slots::{PortKey, Slot};
+
+use super::{WorkloadContext, WorkloadError};
+use crate::components::traefik::crds::{
+    IngressRouteTCP, IngressRouteTCPSpec, IngressRouteUDP, IngressRouteUDPSpec, Route, RouteService, Tls,
+};
+use crate::components::traefik::{ACME_RESOLVER, ExposedPort, INGRESS_CLASS, WEBSECURE};
+use crate::components::{Objects, named};
+
+/// The host ports of all enabled workloads with the slots behind them, sorted: what Traefik's service inside the cluster
+/// shows. Ports without a slot are left out.
+#[must_use]
+pub fn exposed_ports(environment: &Environment, slots: &BTreeMap<PortKey, Slot>) -> Vec<ExposedPort> {
+    let mut list: Vec<ExposedPort> = environment
+        .enabled_workloads()
+        .flat_map(|workload| {
+            workload.ports.iter().filter_map(|port| {
+                let slot = *slots.get(&key(workload, *port))?;
+                Some(ExposedPort {
+                    host_port: port.host_port,
+                    slot,
+                })
+            })
+        })
+        .collect();
+    list.sort_unstable();
+    list
+}
+
+pub(super) fn add(
+    objects: &mut Objects,
+    environment: &Environment,
+    workload: &Workload,
+    context: WorkloadContext<'_>,
+) -> Result<(), WorkloadError> {
+    if let Some(http) = &workload.http {
+        add_http(objects, environment, workload, http)?;
+    }
+    let namespace = environment.workloads.namespace.as_str();
+    for port in &workload.ports {
+        let name = &workload.name;
+        let slot = context
+            .slots
+            .get(&key(workload, *port))
+            .ok_or_else(|| WorkloadError::NoSlot {
+                workload: name.to_string(),
+                port: port.port.get(),
+                protocol: port.protocol,
+            })?;
+        let metadata = route_metadata(workload, *port, namespace);
+        let entry_points = vec![slot.to_string()];
+        let host = format!("{name}.{}", environment.network.domain);
+        match port.protocol {
+            Protocol::Tcp => objects.add(&IngressRouteTCP {
+                metadata,
+                spec: IngressRouteTCPSpec {
+                    entry_points,
+                    routes: vec![Route {
+                        // Without TLS there is no name to tell connections apart by, and this is the only rule.
+                        rule: Some(format!("HostSNI(`{}`)", if port.sni { &host } else { "*" })),
+                        ..route(workload, *port)
+                    }],
+                    tls: port.sni.then(Tls::default),
+                },
+            })?,
+            Protocol::Udp => objects.add(&IngressRouteUDP {
+                metadata,
+                spec: IngressRouteUDPSpec {
+                    entry_points,
+                    routes: vec![route(workload, *port)],
+                },
+            })?,
+        }
+    }
+    Ok(())
+}
+
+fn key(workload: &Workload, port: WorkloadPort) -> PortKey {
+    PortKey {
+        workload: workload.name.clone(),
+        port: port.port,
+        protocol: port.protocol,
+    }
+}
+
+fn route_metadata(workload: &Workload, port: WorkloadPort, namespace: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(format!("{}-{}-{}", workload.name, port.protocol, port.port)),
+        ..named(workload.name.as_str(), namespace)
+    }
+}
+
+fn route(workload: &Workload, port: WorkloadPort) -> Route {
+    Route {
+        services: vec![RouteService {
+            name: workload.name.to_string(),
+            port: Some(port.port.get()),
+            kind: None,
+        }],
+        ..Route::default()
+    }
+}
+
+/// One Ingress for the hosts under the domain, which the default certificate is for, and where there is an ACME resolver a
+/// second one for the others, which it gets certificates for.
+fn add_http(
+    objects: &mut Objects,
+    environment: &Environment,
+    workload: &Workload,
+    http: &Http,
+) -> Result<(), WorkloadError> {
+    let domain = environment.network.domain.as_str();
+    let acme = environment.components.ingress_controller.acme.is_some();
+    let own = |host: &str| {
+        let rest = host.strip_suffix(domain);
+        !acme || rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let (own, foreign): (Vec<&str>, Vec<&str>) = http.hosts.iter().map(AsRef::as_ref).partition(|host| own(host));
+    let namespace = environment.workloads.namespace.as_str();
+    for (suffix, hosts, resolver) in [("", own, None), ("-acme", foreign, Some(ACME_RESOLVER))] {
+        if !hosts.is_empty() {
+            objects.add(&ingress(workload, http, suffix, namespace, &hosts, resolver))?;
+        }
+    }
+    Ok(())
+}
+
+fn ingress(
+    workload: &Workload,
+    http: &Http,
+    suffix: &str,
+    namespace: &str,
+    hosts: &[&str],
+    resolver: Option<&str>,
+) -> Ingress {
+    const ROUTER: &str = "traefik.ingress.kubernetes.io/router";
+    let mut annotations = BTreeMap::from([
+        (format!("{ROUTER}.entrypoints"), WEBSECURE.to_owned()),
+        (format!("{ROUTER}.tls"), "true".to_owned()),
+    ]);
+    if let Some(resolver) = resolver {
+        annotations.insert(format!("{ROUTER}.tls.certresolver"), resolver.to_owned());
+    }
+    annotations.extend(http.annotations.clone());
+    let service = http.service.as_deref().unwrap_or(workload.name.as_str());
+    let backend = IngressBackend {
+        service: Some(IngressServiceBackend {
+            name: service.to_owned(),
+            port: Some(ServiceBackendPort {
+                number: Some(http.port.get().into()),
+                ..ServiceBackendPort::default()
+            }),
+        }),
+        ..IngressBackend::default()
+    };
+    let rules = hosts.iter().map(|host| IngressRule {
+        host: Some((*host).to_owned()),
+        http: Some(HTTPIngressRuleValue {
+            paths: vec![HTTPIngressPath {
+                path: Some("/".to_owned()),
+                path_type: "Prefix".to_owned(),
+                backend: backend.clone(),
+            }],
+        }),
+    });
+    Ingress {
+        metadata: ObjectMeta {
+            name: Some(format!("{}{suffix}", workload.name)),
+            annotations: Some(annotations),
+            ..named(workload.name.as_str(), namespace)
+        },
+        spec: Some(IngressSpec {
+            ingress_class_name: Some(INGRESS_CLASS.to_owned()),
+            rules: Some(rules.collect()),
+            // No secret: the certificate is the default one, or the resolver's.
+            tls: Some(vec![IngressTLS {
+                hosts: Some(hosts.iter().map(|host| (*host).to_owned()).collect()),
+                ..IngressTLS::default()
+            }]),
+            ..IngressSpec::default()
+        }),
+        ..Ingress::default()
+    }
+}
