@@ -164,6 +164,15 @@ impl Slot {
         };
         NonZeroU16::MIN.saturating_add(first + self.number - 2)
     }
+
+    /// The slot behind a NodePort; none for every other port.
+    #[must_use]
+    pub fn of_node_port(port: NonZeroU16) -> Option<Self> {
+        [Protocol::Tcp, Protocol::Udp]
+            .into_iter()
+            .flat_map(Self::all)
+            .find(|slot| slot.node_port() == port)
+    }
 }
 
 impl fmt::Display for Slot {

@@ -297,6 +297,19 @@ impl Cluster {
             .await
     }
 
+    /// The join token in a node's configuration.
+    pub async fn token_of(&self, node: &str) -> Result<String, ClusterError> {
+        let text = self.engine.get_file(node, KUBEADM_CONFIG).await?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let token = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("token: \"")?.strip_suffix('"'));
+        token.map(str::to_owned).ok_or_else(|| ClusterError::Kubeadm {
+            node: node.to_owned(),
+            evidence: format!("{KUBEADM_CONFIG} holds no token; `loko create --recreate` makes the node anew"),
+        })
+    }
+
     /// The manifests that the node image brings: the pod network and the default storage class.
     pub async fn bundled_manifests(&self, node: &str) -> Result<Vec<Manifest>, ClusterError> {
         let parts = [
