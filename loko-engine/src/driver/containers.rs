@@ -163,8 +163,14 @@ impl Engine {
 
     /// The last lines of its log as text, for an error message.
     pub async fn last_log_lines(&self, name: &str, lines: u32) -> String {
+        self.log_lines_since(name, lines, 0).await
+    }
+
+    /// The same of what was written since a Unix time, in seconds.
+    pub async fn log_lines_since(&self, name: &str, lines: u32, since: i32) -> String {
         let options = LogOptions {
             tail: Some(lines),
+            since,
             ..LogOptions::default()
         };
         let chunks: Vec<Bytes> = self

@@ -1,0 +1,425 @@
+//! Changes HAProxy, and tells what it serves.
+//!
+//! Callers hold one lock per engine while they [`Edge::apply`]: two at once would each render without the other's change.
+
+mod http;
+mod reload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use loko_config::model::Protocol;
+use loko_config::names::EnvName;
+use loko_engine::container::{ContainerChange, compare};
+use loko_engine::driver::{ExecSpec, File};
+use loko_engine::{ContainerFacts, ContainerSpec, ContainerState, EdgeMode, Engine, EngineError, labels};
+use serde::Serialize;
+
+use crate::configuration::{Configuration, Limits, STATISTICS_PORT, Settings, decide};
+use crate::container::{CONFIGURATION, DIRECTORY, Names, environment_of, routes_file, spec};
+use crate::error::HaproxyError;
+use crate::portcheck::{self, Wanted};
+use crate::render::render;
+use crate::routes::{Routes, conflicts};
+use crate::stats::{self, Statistics};
+use crate::{facts, parse};
+
+/// HAProxy on one engine.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    engine: Engine,
+    image: String,
+    mode: EdgeMode,
+    names: Names,
+    statistics: u16,
+}
+
+/// What is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// These are the routes of their environment from now on.
+    Put(Box<Routes>),
+    /// The environment has none any more. The last one takes the container and the volume with it.
+    Remove(EnvName),
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// In one word.
+    pub done: Done,
+    /// Addresses that were not served before.
+    pub opened: BTreeSet<SocketAddr>,
+    /// Addresses that are not served any more.
+    pub closed: BTreeSet<SocketAddr>,
+    /// Whose routes are served now.
+    pub environments: BTreeSet<EnvName>,
+}
+
+/// What was done, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Done {
+    /// Everything was as wanted.
+    Nothing,
+    /// The container was made, or started.
+    Started,
+    /// A new configuration is served; no connection was disturbed.
+    Reloaded,
+    /// The container was made anew, because its image or the ports it publishes changed; connections were ended.
+    Recreated,
+    /// The container and the volume are gone.
+    Removed,
+}
+
+/// What HAProxy serves.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// What the container does; `None`: there is none.
+    pub container: Option<ContainerState>,
+    /// The routes of each environment.
+    pub routes: BTreeMap<EnvName, Routes>,
+    /// Whether the process serves the file as it is; `None`: it does not answer.
+    pub current: Option<bool>,
+    /// Whether the file is as it was written.
+    pub as_written: bool,
+    /// Health and traffic of each route, where it answers.
+    pub statistics: Option<Statistics>,
+    /// Workers of before that live as long as their connections.
+    pub old_workers: usize,
+}
+
+/// What is there.
+struct Found {
+    container: Option<ContainerFacts>,
+    volume: bool,
+    files: BTreeMap<String, String>,
+}
+
+impl Edge {
+    /// HAProxy of `image` on `engine`, with the usual names.
+    #[must_use]
+    pub fn new(engine: Engine, image: impl Into<String>, mode: EdgeMode) -> Self {
+        Self {
+            engine,
+            image: image.into(),
+            mode,
+            names: Names::default(),
+            statistics: STATISTICS_PORT,
+        }
+    }
+
+    /// The same under other names, with its statistics at another port of 127.0.0.1: a second one on the same engine.
+    #[must_use]
+    pub fn named(mut self, names: Names, statistics: u16) -> Self {
+        self.names = names;
+        self.statistics = statistics;
+        self
+    }
+
+    /// Brings HAProxy to where the change is served and confirmed by the process that serves it. Where it already is,
+    /// nothing happens. After an error everything serves as before.
+    pub async fn apply(&self, change: &Change) -> Result<Report, HaproxyError> {
+        let found = self.look().await?;
+        let mut routes = found.routes(change)?;
+        let environment = change.environment();
+        match change {
+            Change::Put(wanted) => {
+                let conflicts = conflicts(&routes, wanted);
+                if !conflicts.is_empty() {
+                    let environment = environment.clone();
+                    return Err(HaproxyError::Conflicts { environment, conflicts });
+                }
+                routes.insert(environment.clone(), (**wanted).clone());
+            }
+            Change::Remove(_) => {
+                routes.remove(environment);
+            }
+        }
+        if routes.is_empty() {
+            return self.remove(&found).await;
+        }
+        self.bring_to(&found, &routes, environment).await
+    }
+
+    /// The routes of all environments, as they are stored.
+    pub async fn environments(&self) -> Result<BTreeMap<EnvName, Routes>, HaproxyError> {
+        self.look().await?.stored(None)
+    }
+
+    /// What is served, and how well.
+    pub async fn status(&self) -> Result<Status, HaproxyError> {
+        let found = self.look().await?;
+        let running = found.container.as_ref().is_some_and(ContainerFacts::is_running);
+        let file = found.files.get(CONFIGURATION).map(String::as_str).unwrap_or_default();
+        let (mut current, mut statistics, mut old_workers) = (None, None, 0);
+        if running {
+            let served = http::get(self.statistics, crate::configuration::REVISION_PATH).await;
+            current = served.map(|served| Some(served.trim()) == parse::revision(file));
+            let csv = http::get(self.statistics, "/;csv").await;
+            statistics = csv
+                .and_then(|csv| stats::parse(&csv).ok())
+                .map(|rows| Statistics::of(&rows));
+            let command = ExecSpec::new(["sh", "-c", facts::WORKERS_COMMAND]);
+            old_workers = facts::old_workers(&self.engine.exec(&self.names.container, &command).await?.text());
+        }
+        Ok(Status {
+            container: found.container.as_ref().map(|container| container.state),
+            routes: found.stored(None)?,
+            current,
+            as_written: parse::is_as_written(file),
+            statistics,
+            old_workers,
+        })
+    }
+
+    /// What is there, whoever runs it. The volume is read through the container, or through one that is made for it and
+    /// never started.
+    async fn look(&self) -> Result<Found, HaproxyError> {
+        let Names { container, volume, .. } = &self.names;
+        let facts = self.engine.container(container).await?;
+        let foreign = |kind, name: &String| EngineError::Foreign {
+            kind,
+            name: name.clone(),
+        };
+        if let Some(facts) = facts {
+            if !labels::is_ours(&facts.labels, None) {
+                return Err(foreign("container", container).into());
+            }
+            let files = self.engine.get_files(container, DIRECTORY).await?;
+            return Ok(Found::new(Some(facts), true, files.unwrap_or_default()));
+        }
+        if self.engine.volumes(&labels::of(None, "volume")).await?.contains(volume) {
+            let reader = ContainerSpec {
+                name: format!("{container}-reader"),
+                ..spec(&self.names, &self.image, self.mode, Vec::new())
+            };
+            self.engine.ensure_image(&self.image, |_| {}).await?;
+            self.engine.remove_container(&reader.name).await?;
+            self.engine.create_container(&reader).await?;
+            let files = self.engine.get_files(&reader.name, DIRECTORY).await;
+            self.engine.remove_container(&reader.name).await?;
+            return Ok(Found::new(None, true, files?.unwrap_or_default()));
+        }
+        if self.engine.volumes(&BTreeMap::new()).await?.contains(volume) {
+            return Err(foreign("volume", volume).into());
+        }
+        Ok(Found::new(None, false, BTreeMap::new()))
+    }
+
+    async fn remove(&self, found: &Found) -> Result<Report, HaproxyError> {
+        self.engine.remove_container(&self.names.container).await?;
+        if found.volume {
+            self.engine.remove_volume(&self.names.volume).await?;
+        }
+        let there = found.container.is_some() || found.volume;
+        Ok(Report {
+            done: if there { Done::Removed } else { Done::Nothing },
+            opened: BTreeSet::new(),
+            closed: found
+                .configuration()
+                .map(|served| served.listeners())
+                .unwrap_or_default(),
+            environments: BTreeSet::new(),
+        })
+    }
+
+    async fn bring_to(
+        &self,
+        found: &Found,
+        routes: &BTreeMap<EnvName, Routes>,
+        environment: &EnvName,
+    ) -> Result<Report, HaproxyError> {
+        let served = found.configuration();
+        let running = found.container.as_ref().is_some_and(ContainerFacts::is_running) && self.answers().await;
+        let before = match &served {
+            Some(served) if running => served.listeners(),
+            Some(_) | None => BTreeSet::new(),
+        };
+        let mut settings = self.settings(served.as_ref());
+        settings.published = found
+            .container
+            .as_ref()
+            .map(|container| container.ports.clone())
+            .unwrap_or_default();
+        let wanted = decide(routes, &settings);
+        let after = wanted.listeners();
+        self.refuse_ports_in_use(after.difference(&before), !running).await?;
+        let spec = self.spec(&wanted, &settings);
+        let report = |done| Report {
+            done,
+            opened: after.difference(&before).copied().collect(),
+            closed: before.difference(&after).copied().collect(),
+            environments: routes.keys().cloned().collect(),
+        };
+        let change = compare(&spec, found.container.as_ref());
+        if change == ContainerChange::Nothing && running {
+            let facts_known = served.is_some();
+            let changed = self.change(found, routes, environment, &settings, facts_known).await?;
+            return Ok(report(if changed { Done::Reloaded } else { Done::Nothing }));
+        }
+        let empty = decide(&BTreeMap::new(), &self.settings(None));
+        self.start(&spec, found.container.as_ref(), &empty).await?;
+        let started = Found {
+            files: BTreeMap::from([(CONFIGURATION.to_owned(), render(&empty).text)]),
+            ..Found::new(None, true, BTreeMap::new())
+        };
+        self.change(&started, routes, environment, &settings, false).await?;
+        Ok(report(if change == ContainerChange::Replace {
+            Done::Recreated
+        } else {
+            Done::Started
+        }))
+    }
+
+    /// The container as it must be. Ports that it publishes and nobody needs any more stay until another one is needed,
+    /// because taking them away would end everybody's connections.
+    fn spec(&self, wanted: &Configuration, settings: &Settings) -> ContainerSpec {
+        let needed = wanted.published();
+        let enough = needed.iter().all(|port| settings.published.contains(port));
+        let ports = if enough { settings.published.clone() } else { needed };
+        spec(&self.names, &self.image, self.mode, ports)
+    }
+
+    /// Starts the container with a configuration of its statistics alone: what it may use can be asked of it only then,
+    /// and everything that follows is a change like any other.
+    async fn start(
+        &self,
+        spec: &ContainerSpec,
+        there: Option<&ContainerFacts>,
+        empty: &Configuration,
+    ) -> Result<(), HaproxyError> {
+        let name = &self.names.container;
+        let rendered = render(empty);
+        let file = File::new(format!("{DIRECTORY}/{CONFIGURATION}"), rendered.text);
+        self.engine
+            .ensure_volume(&self.names.volume, &labels::of(None, "volume"))
+            .await?;
+        if there.is_some() && compare(spec, there) != ContainerChange::Replace {
+            // It may be starting over and over with a file that it cannot use.
+            self.engine.stop_container(name, 2).await?;
+            self.engine.put_files(name, std::slice::from_ref(&file)).await?;
+        }
+        let put = || async { self.engine.put_files(name, std::slice::from_ref(&file)).await };
+        let started = self.engine.ensure_container(spec, put).await;
+        if started.is_ok() && self.confirm(&rendered.revision, None).await {
+            return Ok(());
+        }
+        let log = self.engine.last_log_lines(name, 5).await;
+        // What does not start would be started again and again by the engine.
+        self.engine.remove_container(name).await?;
+        started?;
+        Err(HaproxyError::Start {
+            container: name.clone(),
+            message: reload::cause(&log).unwrap_or_else(|| "it does not answer".to_owned()),
+        })
+    }
+
+    /// Settings that do not depend on what the machine gives, or those that are served.
+    fn settings(&self, served: Option<&Configuration>) -> Settings {
+        Settings {
+            limits: served.map_or(Limits::new(0, 1), |served| served.limits),
+            prometheus: served.is_some_and(|served| served.prometheus),
+            statistics: self.statistics,
+            mode: self.mode,
+            published: Vec::new(),
+        }
+    }
+
+    async fn refuse_ports_in_use(
+        &self,
+        new: impl Iterator<Item = &SocketAddr>,
+        statistics: bool,
+    ) -> Result<(), HaproxyError> {
+        // A port that HAProxy cannot bind at a reload makes it pause all others for two seconds while it tries again; so
+        // this is looked at before.
+        let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
+        let wanted: Vec<Wanted> = new
+            .copied()
+            .chain(statistics.then_some(own))
+            .map(|address| Wanted {
+                address,
+                protocol: Protocol::Tcp,
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let containers = self.engine.containers(&BTreeMap::new()).await?;
+        let mut ours = BTreeSet::from([self.names.container.clone()]);
+        let own = containers
+            .iter()
+            .find(|container| container.name == self.names.container);
+        ours.extend(own.map(|container| container.id.clone()));
+        let conflicts = portcheck::check(&wanted, &containers, &ours);
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(HaproxyError::PortsInUse { conflicts })
+        }
+    }
+}
+
+impl Change {
+    /// Whose routes change.
+    #[must_use]
+    pub fn environment(&self) -> &EnvName {
+        match self {
+            Self::Put(routes) => &routes.environment,
+            Self::Remove(environment) => environment,
+        }
+    }
+}
+
+impl Found {
+    fn new(container: Option<ContainerFacts>, volume: bool, files: BTreeMap<String, Vec<u8>>) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            container,
+            volume,
+            files: files.into_iter().map(|(path, bytes)| (path, text(bytes))).collect(),
+        }
+    }
+
+    fn configuration(&self) -> Option<Configuration> {
+        parse::parse(self.files.get(CONFIGURATION)?).ok()
+    }
+
+    /// The stored routes; those that are to be replaced or removed need not be readable.
+    fn routes(&self, change: &Change) -> Result<BTreeMap<EnvName, Routes>, HaproxyError> {
+        self.stored(Some(change.environment()))
+    }
+
+    fn stored(&self, but: Option<&EnvName>) -> Result<BTreeMap<EnvName, Routes>, HaproxyError> {
+        let mut all = BTreeMap::new();
+        for (path, text) in &self.files {
+            let Some(environment) = environment_of(path) else {
+                continue;
+            };
+            // Written by ourselves, not by a person: places of mistakes are of no interest.
+            match serde_yaml::from_str::<Routes>(text) {
+                Ok(routes) if routes.environment == environment => {
+                    all.insert(environment, routes);
+                }
+                Ok(_) | Err(_) if but == Some(&environment) => {}
+                Ok(routes) => {
+                    let message = format!("they are those of {}", routes.environment);
+                    return Err(HaproxyError::Stored { environment, message });
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    return Err(HaproxyError::Stored { environment, message });
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn has(&self, path: &str, text: &str) -> bool {
+        self.files.get(path).is_some_and(|there| there == text)
+    }
+
+    fn has_routes(&self, environment: &EnvName, text: Option<&String>) -> bool {
+        self.files.get(&routes_file(environment)) == text
+    }
+}

@@ -1,0 +1,257 @@
+//! A new configuration in a running container: written beside, checked, renamed, signalled, confirmed, else put back.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use loko_config::names::EnvName;
+use loko_engine::EngineError;
+use loko_engine::driver::{ExecSpec, File};
+use tokio::time::{Instant, sleep};
+
+use super::{Edge, Found, http};
+use crate::configuration::{REVISION_PATH, Settings, decide};
+use crate::container::{CONFIGURATION, DIRECTORY, routes_file};
+use crate::error::HaproxyError;
+use crate::facts;
+use crate::render::render;
+use crate::routes::Routes;
+
+/// How long a new process may take. It binds at once or tries for two seconds.
+const TAKE_OVER: Duration = Duration::from_secs(15);
+/// Exit code of the script where HAProxy does not take the file.
+const REFUSED: i64 = 3;
+
+impl Edge {
+    /// Brings a running container to the configuration of `routes`; false where it was there already. `environment` is the
+    /// one whose routes changed. With `facts_known` the settings are those that are served, else the container is asked.
+    pub(super) async fn change(
+        &self,
+        found: &Found,
+        routes: &BTreeMap<EnvName, Routes>,
+        environment: &EnvName,
+        settings: &Settings,
+        facts_known: bool,
+    ) -> Result<bool, HaproxyError> {
+        let mut settings = settings.clone();
+        if !facts_known {
+            let command = ExecSpec::new(["sh", "-c", facts::COMMAND]);
+            let output = self.engine.exec(&self.names.container, &command).await?;
+            let facts = facts::read(&output.text(), self.engine.facts().cpus);
+            (settings.limits, settings.prometheus) = (facts.limits, facts.prometheus);
+        }
+        let rendered = render(&decide(routes, &settings));
+        let stored = routes.get(environment).map(serde_yaml::to_string).transpose();
+        let stored = stored.map_err(|error| HaproxyError::Stored {
+            environment: environment.clone(),
+            message: error.to_string(),
+        })?;
+        let same_file = found.has(CONFIGURATION, &rendered.text);
+        if same_file && found.has_routes(environment, stored.as_ref()) {
+            if self.serves(&rendered.revision).await {
+                return Ok(false);
+            }
+            // Somebody was stopped between the rename and the signal.
+            self.script("kill -USR2 1").await?;
+            return self.confirmed(&rendered.revision, unix_now()).await.map(|()| true);
+        }
+        let since = unix_now();
+        self.write(environment, &rendered.text, stored.as_deref()).await?;
+        if let Err(error) = self.confirmed(&rendered.revision, since).await {
+            self.put_back(found, environment).await?;
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    /// Waits until the process that answers serves `revision`; false where it did not in time, or said in its log (of after
+    /// `since`) that it does not.
+    pub(super) async fn confirm(&self, revision: &str, since: Option<i32>) -> bool {
+        let start = Instant::now();
+        let mut next_look = Duration::from_millis(500);
+        while start.elapsed() < TAKE_OVER {
+            if self.serves(revision).await {
+                return true;
+            }
+            if start.elapsed() > next_look {
+                next_look += Duration::from_millis(500);
+                let gone = !self
+                    .engine
+                    .container(&self.names.container)
+                    .await
+                    .is_ok_and(|c| c.is_some_and(|c| c.is_running()));
+                if gone || self.failed_since(since).await {
+                    return false;
+                }
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    async fn confirmed(&self, revision: &str, since: i32) -> Result<(), HaproxyError> {
+        if self.confirm(revision, Some(since)).await {
+            return Ok(());
+        }
+        let log = self.log_since(since).await;
+        Err(HaproxyError::Reload {
+            container: self.names.container.clone(),
+            message: cause(&log).unwrap_or_else(|| "the new process does not answer".to_owned()),
+        })
+    }
+
+    /// Whether any process answers. One that was just started is given a moment; one that the engine starts over and over
+    /// never does.
+    pub(super) async fn answers(&self) -> bool {
+        let start = Instant::now();
+        loop {
+            if http::get(self.statistics, REVISION_PATH).await.is_some() {
+                return true;
+            }
+            if start.elapsed() > Duration::from_secs(2) {
+                return false;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn serves(&self, revision: &str) -> bool {
+        http::get(self.statistics, REVISION_PATH)
+            .await
+            .is_some_and(|served| served.trim() == revision)
+    }
+
+    /// Writes both files beside, has HAProxy check its own, and puts them in place: the routes first, because they are what
+    /// the next run renders from.
+    async fn write(&self, environment: &EnvName, text: &str, stored: Option<&str>) -> Result<(), HaproxyError> {
+        let routes = routes_file(environment);
+        let mut files = vec![File::new(format!("{DIRECTORY}/{CONFIGURATION}.new"), text)];
+        if let Some(stored) = stored {
+            files.push(File::new(format!("{DIRECTORY}/{routes}.new"), stored));
+        }
+        let put = self.engine.put_files(&self.names.container, &files).await;
+        let place = if stored.is_some() {
+            format!("mv -f {routes}.new {routes}")
+        } else {
+            format!("rm -f {routes}")
+        };
+        let script = format!(
+            "haproxy -c -f {CONFIGURATION}.new || exit {REFUSED}\n\
+             ln -f {CONFIGURATION} {CONFIGURATION}.old\n\
+             {place}\n\
+             mv -f {CONFIGURATION}.new {CONFIGURATION}\n\
+             kill -USR2 1"
+        );
+        let written = match put {
+            Ok(()) => self.script(&script).await,
+            Err(error) => Err(error.into()),
+        };
+        if written.is_err() {
+            let _ = self.script(&format!("rm -f {CONFIGURATION}.new {routes}.new")).await;
+        }
+        written
+    }
+
+    /// The files of before, and the process that serves them.
+    async fn put_back(&self, found: &Found, environment: &EnvName) -> Result<(), HaproxyError> {
+        let routes = routes_file(environment);
+        match found.files.get(&routes) {
+            Some(before) => {
+                let file = File::new(format!("{DIRECTORY}/{routes}"), before.as_str());
+                self.engine.put_files(&self.names.container, &[file]).await?;
+            }
+            None => self.script(&format!("rm -f {routes}")).await?,
+        }
+        self.script(&format!("mv -f {CONFIGURATION}.old {CONFIGURATION}\nkill -USR2 1"))
+            .await?;
+        if let Some(before) = found
+            .files
+            .get(CONFIGURATION)
+            .and_then(|text| crate::parse::revision(text))
+        {
+            self.confirm(before, None).await;
+        }
+        Ok(())
+    }
+
+    async fn script(&self, script: &str) -> Result<(), HaproxyError> {
+        let whole = format!("set -e\ncd {DIRECTORY}\n{script}");
+        let command = ExecSpec::new(["sh", "-c", whole.as_str()]);
+        let output = self.engine.exec(&self.names.container, &command).await?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        match output.code {
+            0 => Ok(()),
+            REFUSED => Err(HaproxyError::Refused {
+                message: cause(&said).unwrap_or(said),
+            }),
+            code => Err(HaproxyError::Engine(EngineError::Command {
+                container: self.names.container.clone(),
+                command: script.lines().last().unwrap_or_default().to_owned(),
+                code,
+                output: said.trim().to_owned(),
+            })),
+        }
+    }
+
+    async fn failed_since(&self, since: Option<i32>) -> bool {
+        let Some(since) = since else { return false };
+        let log = self.log_since(since).await;
+        // 3.0 says the first, from 3.1 on the master says the second.
+        ["Loading failure", "Failed to load worker"]
+            .iter()
+            .any(|words| log.contains(words))
+    }
+
+    async fn log_since(&self, since: i32) -> String {
+        self.engine.log_lines_since(&self.names.container, 50, since).await
+    }
+}
+
+/// HAProxy's own words for what went wrong: its first alert that is not the summary of others.
+pub(super) fn cause(said: &str) -> Option<String> {
+    let alerts = said.lines().filter(|line| line.starts_with("[ALERT]"));
+    let words = |line: &str| {
+        line.split_once(" : ")
+            .map_or(line, |(_, words)| words)
+            .trim()
+            .to_owned()
+    };
+    let first = alerts
+        .map(words)
+        .find(|words| !words.contains("has no server available"));
+    first.or_else(|| {
+        said.lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .map(str::to_owned)
+    })
+}
+
+/// Seconds since 1970 as the engine's log takes them.
+fn unix_now() -> i32 {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    i32::try_from(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn the_cause_is_haproxys_own_first_alert() {
+        let said = "[NOTICE]   (1) : haproxy version is 3.0.11\n\
+            [ALERT]    (9) : backend 'dev:nodes' has no server available!\n\
+            [ALERT]    (1) : Binding [x.cfg:47] for frontend tcp: cannot bind socket (Address already in use)\n\
+            [ALERT]    (1) : [haproxy.main()] Some protocols failed to start their listeners! Exiting.\n";
+        assert_eq!(
+            cause(said).unwrap(),
+            "Binding [x.cfg:47] for frontend tcp: cannot bind socket (Address already in use)"
+        );
+        assert_eq!(
+            cause("exec: \"haproxy\": not found\n").unwrap(),
+            "exec: \"haproxy\": not found"
+        );
+        assert_eq!(cause("\n"), None);
+    }
+}
