@@ -38,9 +38,10 @@ missing_packages() {
   done
 }
 
-# Debian 13 has valkey-tools; Debian 12 has the same client under its older name.
+# Debian 12 has the same client under its older name.
 redis_client() {
-  if command -v apt-cache >/dev/null && [ -z "$(apt-cache policy valkey-tools 2>/dev/null)" ]; then echo redis-tools; else echo valkey-tools; fi
+  # shellcheck source=/dev/null # only where there is apt
+  (. /etc/os-release 2>/dev/null && [ "${ID:-}${VERSION_ID:-}" = debian12 ] && echo redis-tools) || echo valkey-tools
 }
 
 need_commands() {
@@ -55,7 +56,7 @@ ensure_go() {
   go_is_new_enough && return
   local toolchain="$BED/go-$GO"
   if [ ! -x "$toolchain/bin/go" ]; then
-    command -v go >/dev/null || step "package golang-go, to fetch Go $GO with" apt_install golang-go
+    type -P go >/dev/null || step "package golang-go, to fetch Go $GO with" apt_install golang-go
     step "Go $GO" fetch_go "$toolchain"
   fi
   PATH=$toolchain/bin:$PATH
@@ -70,9 +71,9 @@ go_is_new_enough() {
 }
 
 fetch_go() {
-  local module=golang.org/toolchain architecture source
-  architecture=$(command go env GOARCH)
-  source=$(command go mod download -json "$module@v0.0.1-go$GO.linux-$architecture" | jq -r .Dir)
+  local answer source
+  answer=$(command go mod download -json "golang.org/toolchain@v0.0.1-go$GO.linux-$(command go env GOARCH)") || fail "$(jq -r .Error <<<"$answer")"
+  source=$(jq -r .Dir <<<"$answer")
   rm -rf "$1.part"
   cp -r --no-preserve=mode "$source" "$1.part"
   # A module's files carry no mode.

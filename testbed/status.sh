@@ -49,4 +49,4 @@ group_size() {
   (cd "$BED" && du -cLhs ${outputs[$1]} 2>/dev/null | tail -1 | cut -f1) || true
 }
 
-image_size() { docker image inspect --format '{{.Size}}' "$(image_name "$1")" 2>/dev/null | numfmt --to=iec || echo -; }
+image_size() { docker image inspect --format '{{.Size}}' "$(image_name "$1")" 2>/dev/null | numfmt --to=iec 2>/dev/null || echo -; }

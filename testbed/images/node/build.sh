@@ -45,9 +45,12 @@ node_containerd() {
 # Imported the way kind does: into the content store, unpacked at first use.
 node_images() {
   local socket=$RUN/preload.sock config=$BED/build/preload.toml pid images
+  # One that a killed run left behind.
+  pid=$(cat "$RUN/preload.pid" 2>/dev/null) && grep -qs "$config" "/proc/$pid/cmdline" && kill "$pid"
   printf 'version = 3\nroot = "%s"\nstate = "%s"\n[grpc]\naddress = "%s"\n' "$root/var/lib/containerd" "$RUN/preload" "$socket" >"$config"
   "$bin/containerd" -c "$config" >"$RUN/preload.log" 2>&1 9>&- &
   pid=$!
+  echo "$pid" >"$RUN/preload.pid"
   # shellcheck disable=SC2064 # this very process
   trap "kill $pid 2>/dev/null || true" EXIT
   until "$bin/ctr" -a "$socket" version >/dev/null 2>&1; do

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# From a clone to an HTTPS answer out of a pod, and then what one can do next. Run by `make demo`.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=lib.sh
+. testbed/lib.sh
+# shellcheck source=packages.sh
+. testbed/packages.sh
+# shellcheck source=rust.sh
+. testbed/rust.sh
+
+config=examples/quickstart/loko.yaml
+domain=quick.loko.test
+state=${LOKO_HOME:-$HOME/.loko}
+
+# show COMMAND…: as a user would type it, and then what it answers.
+show() {
+  printf '\n$ %s\n' "$*"
+  "$@"
+}
+
+main() {
+  local loko address port
+  mkdir -p "$RUN"
+  install_packages tools
+  ensure_rust
+  step "building loko" cargo build --quiet --package loko-cli
+  loko=${CARGO_TARGET_DIR:-target}/debug/loko
+  testbed/bed up
+
+  show "$loko" create -c "$config"
+
+  read -r address port <<<"$(dns_server "$loko")"
+  show dig +short "@$address" -p "$port" "whoami.$domain" A
+  address=$(dig +short "@$address" -p "$port" "whoami.$domain" A)
+  [ -n "$address" ] || fail "no answer from dnsmasq for whoami.$domain; look at: $loko logs dns"
+
+  # --resolve: this host need not know the domain yet. --cacert: the answer counts only if its certificate is right.
+  show curl --silent --show-error --fail --max-time 30 --cacert "$state/ca/ca.crt" --resolve "whoami.$domain:443:$address" "https://whoami.$domain/headers"
+  next_steps "$loko" "$address"
+}
+
+# dns_server LOKO: address and port of the environment's dnsmasq.
+dns_server() { "$1" status -c "$config" -o json | jq -r '"\(.dns.address) \(.dns.port)"'; }
+
+next_steps() {
+  local loko=$1 address=$2
+  cat <<TXT
+
+That was a pod, asked by name through HAProxy and Traefik, with a certificate of your own authority. What next?
+
+  $loko status -c $config          what runs, and where
+  valkey-cli -h $address -p 6379 ping                   the database (redis-cli does as well)
+  kubectl get pods -A                                    it is a kind cluster; eval "\$(testbed/bed env)" has kubectl and kind
+  $loko certs trust                           makes browsers trust the authority
+  $loko dns sync -c $config        makes this host resolve $domain
+  $loko create -c $config          after an edit of that file: applies the edit
+  $loko destroy -c $config         removes all of it
+TXT
+}
+
+main "$@"
