@@ -11,6 +11,7 @@
 pub mod distribution;
 pub mod hosts;
 pub mod manifests;
+pub mod oci;
 pub mod source;
 pub mod spec;
 pub mod zot;
