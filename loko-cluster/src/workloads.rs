@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use loko_config::model::{Environment, Protocol, Source, Workload};
 use loko_config::slots::{PortKey, Slot};
@@ -80,7 +81,7 @@ pub enum WorkloadError {
     NotAnObject(#[from] NotAnObject),
 }
 
-/// The longest name of a StatefulSet: its pods carry the label `controller-revision-hash: <name>-<10 characters>`.
+/// The longest name of a stateful set: its pods carry the label `controller-revision-hash: <name>-<10 characters>`.
 pub const MAX_STATEFUL_NAME: usize = 52;
 
 /// The objects of every enabled workload by part, each list in an order in which it can be applied. The environment must be
@@ -103,10 +104,17 @@ pub fn part(workload: &str) -> String {
     if PREFIX.len() + workload.len() <= MAX_LABEL {
         return format!("{PREFIX}{workload}");
     }
-    let hash = Sha256::digest(workload);
-    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(Sha256::digest(workload).get(..5).unwrap_or_default());
     let kept = MAX_LABEL - PREFIX.len() - hash.len() - 1;
     format!("{PREFIX}{}-{hash}", workload.get(..kept).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn objects(

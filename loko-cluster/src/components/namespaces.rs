@@ -8,7 +8,7 @@ use crate::manifest::{Manifest, NotAnObject};
 
 /// The part of these objects.
 pub const PART: &str = "namespaces";
-/// The ConfigMap that offers our authority to pods, under the key [`CA_KEY`].
+/// The config map that offers our authority to pods, under the key [`CA_KEY`].
 pub const CA_CONFIG_MAP: &str = "loko-ca";
 /// See [`CA_CONFIG_MAP`].
 pub const CA_KEY: &str = "ca.crt";
@@ -31,7 +31,7 @@ pub fn namespace(name: &str) -> Result<Manifest, NotAnObject> {
     })
 }
 
-/// The ConfigMap [`CA_CONFIG_MAP`] of a namespace, for pods that talk to our names over TLS.
+/// The config map [`CA_CONFIG_MAP`] of a namespace, for pods that talk to our names over TLS.
 pub fn ca_bundle(namespace: &str, ca_pem: &str) -> Result<Manifest, NotAnObject> {
     one(&ConfigMap {
         metadata: named(CA_CONFIG_MAP, namespace),
@@ -51,7 +51,7 @@ struct RegistryHosting<'a> {
     help: &'a str,
 }
 
-/// The ConfigMap `local-registry-hosting` of KEP-1755 for a registry that has the same name everywhere.
+/// The config map `local-registry-hosting` of KEP-1755 for a registry that has the same name everywhere.
 pub fn registry_hosting(host: &str) -> Result<Manifest, NotAnObject> {
     let hosting = RegistryHosting {
         host,

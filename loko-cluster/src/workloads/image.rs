@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use loko_config::model::{Environment, ImageSource, Protocol, Workload};
 use sha2::{Digest as _, Sha256};
 
-use super::{MAX_STATEFUL_NAME, WorkloadError, typed};
+use super::{MAX_STATEFUL_NAME, WorkloadError, hex, typed};
 use crate::components::{Objects, app, app_selector, named, texts};
 use crate::scheduling;
 
@@ -257,7 +257,7 @@ fn claim(workload: &str, size: &str) -> PersistentVolumeClaim {
     }
 }
 
-/// Key in the ConfigMap, path in the container, content. A key holds letters, digits, `-`, `_` and `.` only; the number keeps
+/// Key in the config map, path in the container, content. A key holds letters, digits, `-`, `_` and `.` only; the number keeps
 /// files of the same name apart.
 fn files(image: &ImageSource) -> impl Iterator<Item = (String, &str, &str)> {
     image.files.iter().enumerate().map(|(index, (path, content))| {
@@ -282,11 +282,7 @@ fn hash(image: &ImageSource) -> String {
             hash.update([0]);
         }
     }
-    hash.finalize()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(hash.finalize().get(..16).unwrap_or_default())
 }
 
 fn files_name(workload: &str) -> String {

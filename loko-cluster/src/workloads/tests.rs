@@ -75,12 +75,12 @@ workloads:
 #[test]
 fn a_host_outside_the_domain_gets_its_certificate_from_the_resolver() {
     let parts = render(
-        r#"
+        r"
 name: dev
 components: {ingress-controller: {acme: {email: me@example.org}}}
 workloads:
   user: [{name: shop, image: shop, http: {port: 80, hosts: [shop.dev.me, shop.example.org, notdev.me]}}]
-"#,
+",
     )
     .unwrap();
     let ingresses: Vec<_> = parts["workload-shop"]

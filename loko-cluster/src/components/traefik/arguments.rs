@@ -70,7 +70,9 @@ pub fn arguments(input: &TraefikInput<'_>) -> Vec<String> {
 const FIXED: [&str; 13] = [
     "--global.checknewversion=false",
     "--global.sendanonymoususage=false",
-    "--log.level=INFO",
+    // One line for each request, which is what one looks for. Traefik's own log keeps its default level, ERROR: above it are
+    // 60 lines at each start about headers of entry points that speak no HTTP.
+    "--accesslog=true",
     "--ping=true",
     "--ping.entrypoint=ping",
     "--metrics.prometheus=true",

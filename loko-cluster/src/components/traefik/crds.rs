@@ -126,7 +126,7 @@ pub struct Tls {
     pub cert_resolver: Option<String>,
 }
 
-/// A certificate authority in a ConfigMap, under the key `ca.crt`.
+/// A certificate authority in a config map, under the key `ca.crt`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RootCa {

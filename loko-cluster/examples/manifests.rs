@@ -1,0 +1,74 @@
+//! Prints every object that a loko.yaml wants in its cluster, as one YAML stream:
+//!
+//! ```text
+//! cargo run -p loko-cluster --no-default-features --example manifests -- loko.yaml | kubectl apply --server-side -f -
+//! ```
+//!
+//! The certificate authority is made for this one run; its certificate is in the ConfigMap `loko-ca`.
+
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
+
+use jiff::Timestamp;
+use loko_cluster::certificates::{Authority, Names};
+use loko_cluster::wanted::{self, WantedInput};
+use loko_cluster::workloads::{self, WorkloadContext};
+use loko_config::{Facts, LoadOptions, load, slots};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args().nth(1).ok_or("the path of a loko.yaml is wanted")?;
+    let text = std::io::read_to_string(std::fs::File::open(&path)?)?;
+    let environment = load(&text, &LoadOptions::default())?.environment;
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let environment = environment.expand(&Facts {
+        ip: address,
+        environment_variables: BTreeMap::new(),
+    })?;
+
+    let now = Timestamp::now();
+    let authority = Authority::create("example@localhost", now)?;
+    let hosts = environment
+        .enabled_workloads()
+        .filter_map(|workload| workload.http.as_ref());
+    let hosts = hosts.flat_map(|http| &http.hosts).map(AsRef::as_ref);
+    let names = Names::of_domain(environment.network.domain.as_str(), hosts);
+    let leaf = authority.issue(&names, now)?;
+    let slots = slots::assign(&BTreeMap::new(), &slots::wanted(&environment))?;
+
+    let input = WantedInput {
+        address,
+        leaf: &leaf,
+        authority_pem: authority.certificate_pem(),
+        network: "172.16.0.0/12".parse()?,
+        slots: &slots,
+        corefile: COREFILE,
+        coredns_image: "registry.k8s.io/coredns/coredns:v1.14.2",
+    };
+    let mut objects = wanted::foundation(&environment, &input)?;
+    objects.extend(wanted::platform(&environment, &input)?);
+    let parts = workloads::manifests(&environment, WorkloadContext { slots: &slots })?;
+    objects.extend(parts.into_values().flatten());
+    for object in objects {
+        println!("---\n{}", serde_yaml::to_string(object.value())?);
+    }
+    Ok(())
+}
+
+/// A plain one; loko-dns renders the one that knows the domain.
+const COREFILE: &str = ".:53 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    forward . /etc/resolv.conf
+    cache 30
+    reload
+    loadbalance
+}
+";
