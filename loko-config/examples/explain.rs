@@ -1,4 +1,9 @@
 //! Prints what is wrong with a file: `cargo run --example explain -- loko.yaml`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example talks to its reader"
+)]
 
 use std::process::ExitCode;
 
@@ -6,7 +11,7 @@ use loko_config::{LoadOptions, load_bytes, problem};
 
 fn main() -> ExitCode {
     let file_name = std::env::args().nth(1).unwrap_or_else(|| "loko.yaml".to_owned());
-    let bytes = match std::fs::read(&file_name) {
+    let bytes = match fs_err::read(&file_name) {
         Ok(bytes) => bytes,
         Err(error) => {
             eprintln!("{file_name}: {error}");

@@ -15,21 +15,29 @@
 //! ```
 
 mod expand;
+mod generate;
 mod load;
 pub mod model;
 pub mod names;
 pub mod problem;
 mod raw;
 mod read;
+mod reference;
 mod resolve;
 mod rules;
+mod schema;
 mod shape;
 pub mod show;
 pub mod slots;
 pub mod variables;
+mod write;
 mod yaml;
 
 pub use expand::{ExpandError, Facts};
+pub use generate::{GenerateOptions, SCHEMA_URL, Style, generate};
 pub use load::{LoadOptions, Loaded, load, load_bytes};
 pub use model::{Environment, Source};
 pub use problem::{Cause, Problem, Problems, Severity};
+pub use reference::reference;
+pub use schema::json_schema;
+pub use show::{Origin, Shown};

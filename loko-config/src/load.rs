@@ -8,7 +8,7 @@ use crate::model::{Environment, Protocol};
 use crate::names::{Domain, EnvName, WorkloadName};
 use crate::problem::{Cause, Problem, Problems, Severity, Span};
 use crate::raw::RawFile;
-use crate::read::{Cx, Field};
+use crate::read::{Cx, Field as _};
 use crate::yaml::{self, Node};
 use crate::{resolve, rules};
 
@@ -84,7 +84,7 @@ pub fn load(text: &str, options: &LoadOptions) -> Result<Loaded, Problems> {
             Ok(Loaded {
                 environment,
                 warnings: problems.list().to_vec(),
-                shown: crate::show::Shown::new(&raw.tree(), text),
+                shown: crate::show::Shown::new(&raw.shown(), text),
             })
         }
         Some(_) | None => Err(Problems::new(file_name, text, problems)),
@@ -129,7 +129,8 @@ fn read(root: Option<&Node>, options: &LoadOptions, cx: &mut Cx<'_>) -> Option<(
         }
         Some(_) | None => root,
     };
-    let raw = RawFile::read(root, cx)?;
+    let mut raw = RawFile::read(root, cx)?;
+    raw.settle();
     let resolved = resolve::resolve(&raw, options, cx);
     rules::check(&raw, &resolved, options, cx);
     Some((resolved.into_environment(), raw))

@@ -17,6 +17,12 @@ impl InvalidName {
     }
 }
 
+/// Names of ours, known to be right: the defaults. A test loads every default.
+pub(crate) trait Known {
+    /// Without a check.
+    fn known(text: &'static str) -> Self;
+}
+
 /// Declares a string newtype with a private field, `FromStr`, `TryFrom<String>`, `Display`, serde and ordering.
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
@@ -31,10 +37,10 @@ macro_rules! name_type {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+        }
 
-            /// A name of ours, known to be right: a default. A test loads every default.
-            #[allow(dead_code, reason = "not every kind of name has a default")]
-            pub(crate) fn known(text: &'static str) -> Self {
+        impl Known for $name {
+            fn known(text: &'static str) -> Self {
                 Self(text.to_owned())
             }
         }

@@ -9,11 +9,12 @@ mod workloads;
 use ipnet::Ipv4Net;
 
 use crate::model::{AcmeChallenge, AutoPort, KubeProxyMode, NetworkIp, RegistryEngine};
-use crate::names::{Domain, EnvName, ImageName, Quantity, Tag, WorkloadName};
-use crate::read::{Annotations, ControlPlanes, Dict, Port, Spanned, Workers, section};
+use crate::names::{Domain, EnvName, ImageName, Known, Quantity, Tag, WorkloadName};
+use crate::read::{Annotations, ControlPlanes, Dict, Field, Port, Section, Spanned, Workers, section};
+use crate::shape::Tree;
 
 pub(crate) use forms::{RawPort, RawSource};
-pub(crate) use workloads::{RawConfig, RawHttp, RawRepo, RawSystem, RawUser, RawWorkloads};
+pub(crate) use workloads::{CHART_KEYS, RawConfig, RawHttp, RawRepo, RawSystem, RawUser, RawWorkloads};
 
 section! {
     /// One environment: a Kubernetes cluster of your own with a domain, certificates and what runs in it.
@@ -380,6 +381,37 @@ pub(crate) fn port(number: u16) -> Port {
 }
 
 impl RawFile {
+    /// The whole with every default, without what means nothing for a chart.
+    pub(crate) fn shown(&self) -> Tree {
+        let mut tree = self.tree();
+        if let Some(Tree::List(users)) = tree.at_mut(&["workloads", "user"]) {
+            for ((user, _), raw) in users.iter_mut().zip(&self.workloads.value.user.value) {
+                if let (Tree::Map(branches), Some(_)) = (user, &raw.value.config) {
+                    branches.retain(|branch| CHART_KEYS.contains(&branch.key.as_str()));
+                }
+            }
+        }
+        tree
+    }
+
+    /// Fills in the defaults that depend on other keys.
+    pub(crate) fn settle(&mut self) {
+        let registry = &mut self.registry.value;
+        let component = &mut self.components.value.registry.value;
+        // One switch in two places: what is written in one holds for the other.
+        match (registry.enabled.span, component.enabled.span) {
+            (Some(_), None) => component.enabled.value = registry.enabled.value,
+            (None, Some(_)) => registry.enabled.value = component.enabled.value,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if registry.engine.value == RegistryEngine::Distribution && component.image.span.is_none() {
+            component.image.value = ImageName::known("registry");
+            if component.version.span.is_none() {
+                component.version.value = Tag::known("3.0.0");
+            }
+        }
+    }
+
     /// A file that says no more than its name.
     pub(crate) fn named(name: EnvName) -> Self {
         let mut file = Self::unwritten();

@@ -9,6 +9,7 @@ mod leaf;
 mod section;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::problem::{Cause, LineIndex, Problem, Severity, Span};
 use crate::shape::{Shape, Tree};
@@ -130,9 +131,8 @@ impl<'a> Cx<'a> {
 /// The part of a node worth underlining: all of a scalar, the first byte of a collection in block style.
 fn head(node: &Node) -> Span {
     match &node.value {
-        Value::Scalar(_) => node.span,
         Value::List(list) if list.flow => node.span,
-        Value::Map(Map { flow: true, .. }) => node.span,
+        Value::Scalar(_) | Value::Map(Map { flow: true, .. }) => node.span,
         Value::Map(map) => map.entries.first().map_or(node.span, |entry| entry.key_span),
         Value::List(_) => Span::new(node.span.start, (node.span.start + 1).min(node.span.end)),
     }
@@ -152,7 +152,7 @@ pub(crate) fn path_at(root: &Node, offset: usize) -> String {
                     .enumerate()
                     .find(|(_, item)| item.span.start <= offset && offset <= item.span.end);
                 let Some((index, item)) = found else { return path };
-                path.push_str(&format!("[{index}]"));
+                let _ = write!(path, "[{index}]");
                 node = item;
             }
             Value::Map(map) => {
@@ -175,7 +175,7 @@ pub(crate) fn path_at(root: &Node, offset: usize) -> String {
 pub(crate) fn push_key(path: &mut String, key: &str) {
     let simple = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
     if !simple {
-        path.push_str(&format!("[{key:?}]"));
+        let _ = write!(path, "[{key:?}]");
         return;
     }
     if !path.is_empty() {

@@ -14,7 +14,7 @@ use crate::model::{
     Mirroring, Network, NetworkIp, NodeLabels, Nodes, Registry, Scanning, Scheduling, SwitchedComponent, Workload,
     Workloads,
 };
-use crate::names::EnvName;
+use crate::names::{EnvName, Known};
 use crate::problem::{Cause, Span};
 use crate::raw::{RawCluster, RawComponents, RawFile, RawNetwork, RawNodes, RawRegistry, RawSource};
 use crate::read::{Annotations, Cx, Free, Spanned};
@@ -360,7 +360,7 @@ fn registry(raw: &RawRegistry, components: &RawComponents, cx: &mut Cx<'_>) -> R
                 cx,
                 prefix,
                 "is no host",
-                "the host by which images are named, such as `registry.corp.example:5000`,",
+                "the host by which images are named, such as `registry.corp.example:5000`",
             );
         }
     }
@@ -377,7 +377,7 @@ fn registry(raw: &RawRegistry, components: &RawComponents, cx: &mut Cx<'_>) -> R
             cx,
             &text,
             "is no duration",
-            "a number with its unit, such as `24h`, `90m` or `1h30m`,",
+            "a number with its unit, such as `24h`, `90m` or `1h30m`",
         );
     }
     Registry {

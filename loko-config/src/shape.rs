@@ -22,11 +22,11 @@ pub(crate) enum Shape {
         keys: Vec<KeyShape>,
     },
     /// A map whose keys the user chooses.
-    Dict { key: &'static str, value: Box<Shape> },
+    Dict { key: &'static str, value: Box<Self> },
     /// A list.
-    List(Box<Shape>),
+    List(Box<Self>),
     /// One of two looks, the first preferred.
-    Either(Box<Shape>, Box<Shape>),
+    Either(Box<Self>, Box<Self>),
     /// Whatever another program takes.
     Free {
         words: &'static str,
@@ -117,6 +117,16 @@ impl Shape {
 }
 
 impl Tree {
+    /// The value under keys.
+    pub(crate) fn at_mut(&mut self, keys: &[&str]) -> Option<&mut Self> {
+        let Some((first, rest)) = keys.split_first() else {
+            return Some(self);
+        };
+        let Self::Map(branches) = self else { return None };
+        let branch = branches.iter_mut().find(|branch| branch.key == *first)?;
+        branch.value.at_mut(rest)
+    }
+
     /// Without places.
     pub(crate) fn to_json(&self) -> Json {
         match self {

@@ -1,11 +1,14 @@
 //! The file with every default filled in, and where each value comes from.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::problem::{LineIndex, Position};
 use crate::read::push_key;
 use crate::shape::Tree;
+use crate::write;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,11 +57,87 @@ impl Shown {
         self.tree.to_json()
     }
 
+    /// The whole as YAML, each value with a comment that says where it comes from. Loads to the same environment.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        let mut lines = self.lines.iter();
+        block(&self.tree, 0, "", &mut lines, &mut out);
+        out
+    }
+
     /// The value at a path such as `network.domain`.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.path == path)
     }
+}
+
+/// Writes a tree in block style. `lines` has the origin of each leaf, in the same order.
+fn block(tree: &Tree, level: usize, first: &str, lines: &mut std::slice::Iter<'_, Line>, out: &mut String) {
+    let indent = "  ".repeat(level);
+    let mut lead = Some(first).filter(|first| !first.is_empty());
+    match tree {
+        Tree::Map(branches) if !branches.is_empty() => {
+            for branch in branches {
+                let _ = write!(out, "{}{}:", lead.take().unwrap_or(&indent), write::text(&branch.key));
+                if is_leaf(&branch.value) {
+                    leaf(&branch.value, level, lines.next(), out);
+                } else {
+                    out.push('\n');
+                    block(&branch.value, level + 1, "", lines, out);
+                }
+            }
+        }
+        Tree::List(items) if !items.is_empty() => {
+            for (item, _) in items {
+                let lead = format!("{}- ", lead.take().unwrap_or(&indent));
+                if is_leaf(item) {
+                    out.push_str(lead.trim_end());
+                    leaf(item, level, lines.next(), out);
+                } else {
+                    block(item, level + 1, &lead, lines, out);
+                }
+            }
+        }
+        Tree::Json(_) | Tree::List(_) | Tree::Map(_) => leaf(tree, level, lines.next(), out),
+    }
+}
+
+fn is_leaf(tree: &Tree) -> bool {
+    match tree {
+        Tree::Json(_) => true,
+        Tree::List(items) => items.is_empty(),
+        Tree::Map(branches) => branches.is_empty(),
+    }
+}
+
+fn leaf(tree: &Tree, level: usize, line: Option<&Line>, out: &mut String) {
+    let origin = match line.map(|line| line.origin) {
+        Some(Origin::File(position)) => format!("line {}", position.line),
+        Some(Origin::Default) | None => "default".to_owned(),
+    };
+    let json = tree.to_json();
+    let Some(text) = json.as_str().filter(|text| text.contains('\n') && literal(text)) else {
+        let _ = writeln!(out, " {} # {origin}", write::flow(&json));
+        return;
+    };
+    let keep = if text.ends_with('\n') { "|" } else { "|-" };
+    let _ = writeln!(out, " {keep} # {origin}");
+    let indent = "  ".repeat(level + 1);
+    for line in text.lines() {
+        let _ = writeln!(out, "{indent}{line}");
+    }
+}
+
+/// Whether a text of several lines survives a literal block: no line with spaces at its ends, one line feed at most at
+/// the end, nothing that needs an escape.
+fn literal(text: &str) -> bool {
+    let lines_ok = text
+        .trim_end_matches('\n')
+        .split('\n')
+        .all(|line| line == line.trim() && !line.is_empty() && !line.chars().any(char::is_control));
+    lines_ok && !text.ends_with("\n\n")
 }
 
 fn walk(tree: &Tree, path: String, origin: Origin, index: &LineIndex<'_>, lines: &mut Vec<Line>) {

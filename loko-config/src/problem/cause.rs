@@ -112,7 +112,7 @@ pub enum Cause {
     #[diagnostic(code(loko::config::missing_key), help("add `{key}`: {wanted}"))]
     MissingKey { key: String, wanted: String },
     /// A value of the wrong kind.
-    #[error("found {found} where {wanted} is wanted")]
+    #[error("found {found}; wanted: {wanted}")]
     #[diagnostic(code(loko::config::wrong_kind), help("{remedy}"))]
     WrongKind {
         found: String,
@@ -120,8 +120,11 @@ pub enum Cause {
         remedy: String,
     },
     /// A key without a value.
-    #[error("the key has no value; {wanted} is wanted")]
-    #[diagnostic(code(loko::config::no_value), help("give one, or remove the key for its default"))]
+    #[error("the key has no value")]
+    #[diagnostic(
+        code(loko::config::no_value),
+        help("wanted: {wanted}\nor remove the key, where it has a default")
+    )]
     NoValue { wanted: String },
     /// `yes`, `no`, `on`, `off`, `y`, `n`.
     #[error("`{found}` is a text in YAML 1.2, not a boolean")]
@@ -139,7 +142,7 @@ pub enum Cause {
     )]
     Octal { found: String },
     /// A number outside its range.
-    #[error("{found} is out of range; {wanted} is allowed")]
+    #[error("{found} is out of range: {wanted}")]
     #[diagnostic(code(loko::config::out_of_range), help("{remedy}"))]
     OutOfRange {
         found: String,
@@ -156,7 +159,7 @@ pub enum Cause {
     },
     /// A text that breaks the rule of its kind.
     #[error("`{found}` {reason}")]
-    #[diagnostic(code(loko::config::bad_value), help("{wanted} is wanted"))]
+    #[diagnostic(code(loko::config::bad_value), help("wanted: {wanted}"))]
     BadValue {
         found: String,
         reason: String,

@@ -1,6 +1,6 @@
 //! The key `workloads`.
 
-use crate::names::{NamespaceName, Quantity, WorkloadName};
+use crate::names::{Known, NamespaceName, Quantity, WorkloadName};
 use crate::raw::RawPort;
 use crate::read::{
     Annotations, Env, Free, FreeList, FreeMap, Optional, Port, PullPolicy, Replicas, Seconds, Spanned, section,
@@ -193,6 +193,9 @@ section! {
         "host" => Renamed "`hosts`, a list";
     }
 }
+
+/// Keys of a workload that mean something for a chart.
+pub(crate) const CHART_KEYS: &[&str] = &["name", "enabled", "config", "http", "ports", "depends-on"];
 
 /// What goes through to Kubernetes' `Container`, by its name there.
 type Passed<'r> = Vec<(&'static str, &'r Free)>;

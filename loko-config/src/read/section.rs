@@ -29,6 +29,10 @@ pub(crate) enum OldKey {
 
 /// What the macro gives each section beside [`Field`].
 pub(crate) trait Section: Field {
+    /// Nothing written: every default.
+    fn unwritten() -> Self;
+    /// Whether the key stood in the file, understood or not.
+    fn has(&self, key: &str) -> bool;
     /// Every key.
     fn keys() -> Vec<KeyShape>;
     /// The keys that were written, and where.
@@ -265,23 +269,6 @@ macro_rules! section {
             present: Vec<&'static str>,
         }
 
-        impl $name {
-            /// Nothing written: every default.
-            #[allow(dead_code, reason = "the maps of list entries are never empty")]
-            pub(crate) fn unwritten() -> Self {
-                Self {
-                    $( $field: $crate::read::section!(@unwritten $kind $(($default))?), )+
-                    present: Vec::new(),
-                }
-            }
-
-            /// Whether the key stood in the file, understood or not.
-            #[allow(dead_code, reason = "not every section is asked")]
-            pub(crate) fn has(&self, key: &str) -> bool {
-                self.present.contains(&key)
-            }
-        }
-
         impl $crate::read::Field for $name {
             fn read(node: &$crate::yaml::Node, cx: &mut $crate::read::Cx<'_>) -> Option<Self> {
                 const KEYS: &[&str] = &[$($key),+];
@@ -311,6 +298,17 @@ macro_rules! section {
         }
 
         impl $crate::read::Section for $name {
+            fn unwritten() -> Self {
+                Self {
+                    $( $field: $crate::read::section!(@unwritten $kind $(($default))?), )+
+                    present: Vec::new(),
+                }
+            }
+
+            fn has(&self, key: &str) -> bool {
+                self.present.contains(&key)
+            }
+
             fn written(&self) -> Vec<(&'static str, $crate::problem::Span)> {
                 [$( ($key, $crate::read::Slot::span(&self.$field)) ),+]
                     .into_iter()

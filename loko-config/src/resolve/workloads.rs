@@ -6,9 +6,9 @@ use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::{Placed, Scope, absolute, bad_value, url};
 use crate::model::{ChartSource, GitSource, Http, ImageSource, Protocol, Source, Workload, WorkloadPort};
-use crate::names::{HostName, ImageRef, WorkloadName};
+use crate::names::{HostName, ImageRef, Known, WorkloadName};
 use crate::problem::{Cause, Severity, Span};
-use crate::raw::{RawConfig, RawHttp, RawPort, RawRepo, RawSystem, RawUser, RawWorkloads};
+use crate::raw::{CHART_KEYS, RawConfig, RawHttp, RawPort, RawRepo, RawSystem, RawUser, RawWorkloads};
 use crate::read::{Choice, Cx, Read, Section, Spanned, near};
 
 /// The repositories, by name.
@@ -176,10 +176,7 @@ fn image(raw: &RawUser, image: ImageRef, scope: &mut Scope<'_, '_>) -> ImageSour
         files: scope.later_map(&raw.files.value),
         container,
         pod,
-        sidecars: match sidecars {
-            Json::Array(items) => items,
-            _ => Vec::new(),
-        },
+        sidecars: sidecars.as_array().cloned().unwrap_or_default(),
         annotations: scope.later_map(&raw.annotations.value),
         labels: scope.later_map(&raw.labels.value),
     }
@@ -191,9 +188,8 @@ fn later_list(list: &Read<Vec<Spanned<String>>>, scope: &mut Scope<'_, '_>) -> V
 
 /// Keys that mean nothing for a chart.
 fn misplaced(raw: &RawUser, cx: &mut Cx<'_>) {
-    const CHART: &[&str] = &["name", "enabled", "config", "http", "ports", "depends-on"];
     for (key, span) in raw.written() {
-        if !CHART.contains(&key) {
+        if !CHART_KEYS.contains(&key) {
             let cause = Cause::MisplacedKey {
                 key: key.to_owned(),
                 owner: "an image",
@@ -238,15 +234,12 @@ fn chart(raw: &RawConfig, scope: &mut Scope<'_, '_>) -> Option<ChartSource> {
         .any(|start| text.starts_with(start));
     let mut repository = repo.reference.as_ref().map(|reference| reference.value.clone());
     if !elsewhere && !folder {
-        match text.split_once('/') {
-            Some((prefix, _)) => {
-                known_repository(prefix, chart.span, scope);
-                repository = Some(prefix.to_owned());
-            }
-            None => {
-                let wanted = "`repository/chart`, an `oci://` address, a folder such as `./chart`, or a `repo`";
-                bad_value(scope.cx, chart, "does not say where the chart comes from", wanted);
-            }
+        if let Some((prefix, _)) = text.split_once('/') {
+            known_repository(prefix, chart.span, scope);
+            repository = Some(prefix.to_owned());
+        } else {
+            let wanted = "`repository/chart`, an `oci://` address, a folder such as `./chart`, or a `repo`";
+            bad_value(scope.cx, chart, "does not say where the chart comes from", wanted);
         }
     }
     Some(ChartSource {
@@ -369,8 +362,9 @@ fn places(list: &Read<Vec<Spanned<WorkloadName>>>) -> Vec<(WorkloadName, Span)> 
 }
 
 fn object(json: Json) -> JsonMap<String, Json> {
-    match json {
-        Json::Object(map) => map,
-        _ => JsonMap::new(),
+    if let Json::Object(map) = json {
+        map
+    } else {
+        JsonMap::new()
     }
 }

@@ -80,7 +80,6 @@ fn cycles(placed: &[Placed], edges: &[Vec<(usize, Span)>], cx: &mut Cx<'_>) {
             };
             *next += 1;
             match marks[to] {
-                Mark::Done => {}
                 Mark::New => {
                     marks[to] = Mark::Open;
                     path.push((to, 0));
@@ -101,7 +100,7 @@ fn cycles(placed: &[Placed], edges: &[Vec<(usize, Span)>], cx: &mut Cx<'_>) {
                     };
                     cx.error(span, Cause::DependencyCycle { cycle });
                 }
-                Mark::Open => {}
+                Mark::Open | Mark::Done => {}
             }
         }
     }

@@ -150,7 +150,7 @@ fn node_exists(node: &str, control_planes: u8, workers: u8) -> bool {
 }
 
 fn unknown_node(node: &str, span: Span, control_planes: u8, workers: u8, cx: &mut Cx<'_>) {
-    let named = |kind: &str, count: u8| {
+    let numbered = |kind: &str, count: u8| {
         (1..=count)
             .map(|number| {
                 if number == 1 {
@@ -161,8 +161,8 @@ fn unknown_node(node: &str, span: Span, control_planes: u8, workers: u8, cx: &mu
             })
             .collect::<Vec<_>>()
     };
-    let mut names = named("control-plane", control_planes);
-    names.extend(named("worker", workers));
+    let mut names = numbered("control-plane", control_planes);
+    names.extend(numbered("worker", workers));
     let near = crate::read::near(node, names.iter().map(String::as_str)).map(str::to_owned);
     let cause = Cause::UnknownReference {
         what: "node",
@@ -205,7 +205,7 @@ fn label_problem(found: &str, span: Span, reason: &str, cx: &mut Cx<'_>) {
     let cause = Cause::BadValue {
         found: crate::yaml::shorten(found),
         reason: reason.to_owned(),
-        wanted: "at most 63 of letters, digits, `-`, `_` and `.`, a letter or digit at both ends,".to_owned(),
+        wanted: "at most 63 of letters, digits, `-`, `_` and `.`, a letter or digit at both ends".to_owned(),
     };
     cx.error(span, cause);
 }

@@ -186,7 +186,12 @@ impl Builder {
                 self.issue(span, Cause::UnknownAnchor { name });
                 self.put(null(span), 0, span.end);
             }
-            _ => {}
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | _ => {}
         }
         Flow::Go
     }

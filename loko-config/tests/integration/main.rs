@@ -1,0 +1,4 @@
+//! What other crates see of loko-config, over files.
+
+mod fixtures;
+mod generated;
