@@ -27,9 +27,9 @@ groups_optional=(crane helm)
 
 strip='-s -w'
 
-# go: quiet about filling the module cache, and the same wherever it runs: no paths, no commit, no go.mod changed on the way.
+# go: quiet about modules, and the same wherever it runs: no paths, no commit, no go.mod changed on the way.
 # GOTOOLCHAIN: a go.mod may ask for a later patch release than the one that is here; Debian's default is not to fetch it.
-go() { GOTOOLCHAIN=auto GOFLAGS="-trimpath -buildvcs=false ${GOMOD_FLAG:--mod=readonly}" command go "$@" 2> >(sed '/^go: downloading/d' >&2); }
+go() { GOTOOLCHAIN=auto GOFLAGS="-trimpath -buildvcs=false ${GOMOD_FLAG:--mod=readonly}" command go "$@" 2> >(sed -E '/^go: (downloading|added|upgraded|finding)/d' >&2); }
 
 # module MODULE VERSION: where its source is.
 module() { go mod download -json "$1@$2" | jq -r .Dir; }
