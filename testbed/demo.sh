@@ -30,7 +30,7 @@ main() {
 
   show "$loko" create -c "$config"
 
-  read -r address port <<<"$(dns_server "$loko")"
+  IFS=: read -r address port <<<"$(dns_server "$loko")"
   show dig +short "@$address" -p "$port" "whoami.$domain" A
   address=$(dig +short "@$address" -p "$port" "whoami.$domain" A)
   [ -n "$address" ] || fail "no answer from dnsmasq for whoami.$domain; look at: $loko logs dns"
@@ -40,8 +40,8 @@ main() {
   next_steps "$loko" "$address"
 }
 
-# dns_server LOKO: address and port of the environment's dnsmasq.
-dns_server() { "$1" status -c "$config" -o json | jq -r '"\(.dns.address) \(.dns.port)"'; }
+# dns_server LOKO: address:port of the environment's dnsmasq. The status may still be "starting"; only what it says counts here.
+dns_server() { "$1" status -c "$config" -o json 2>/dev/null | jq -r '.components[] | select(.name == "dnsmasq") | .addresses[0] | ltrimstr("dns://")'; }
 
 next_steps() {
   local loko=$1 address=$2
