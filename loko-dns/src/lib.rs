@@ -17,6 +17,7 @@ pub mod plan;
 pub mod port;
 pub mod probe;
 pub mod render;
+pub mod resolver;
 #[cfg(test)]
 mod samples;
 pub mod zone;
