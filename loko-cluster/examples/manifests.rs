@@ -4,7 +4,7 @@
 //! cargo run -p loko-cluster --no-default-features --example manifests -- loko.yaml | kubectl apply --server-side -f -
 //! ```
 //!
-//! The certificate authority is made for this one run; its certificate is in the ConfigMap `loko-ca`.
+//! The certificate authority is made for this one run; its certificate is in the config map `loko-ca`.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 

@@ -1,7 +1,9 @@
 //! Traefik's pods.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, Container, PodSpec, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, Container, Lifecycle, LifecycleHandler, PodSpec, PodTemplateSpec, SleepAction, Volume,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use loko_config::slots::{PING_NODE_PORT, WEB_NODE_PORT, WEBSECURE_NODE_PORT};
@@ -70,6 +72,14 @@ fn pod_spec(input: &TraefikInput<'_>) -> PodSpec {
         // The first answer of the whole path waits for this one.
         readiness_probe: Some(pod::http_probe("HTTP", "/ping", "ping", 1)),
         liveness_probe: Some(pod::http_probe("HTTP", "/ping", "ping", 10)),
+        // Traefik closes its ports at once when it is told to end, and nodes send it connections for a moment longer.
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: 2 }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         security_context: Some(pod::locked()),
         volume_mounts: Some(mounts),
         ..Container::default()
