@@ -1,2 +1,40 @@
 //! `loko`: arguments → calls → output.
-fn main() {}
+//!
+//! ```text
+//! args ─→ commands/<command> ─→ find (loko.yaml) ─→ context (engine, address) ─→ the other crates ─→ output
+//!                                     steps run them as a graph, progress shows each
+//! ```
+
+mod args;
+mod certs;
+mod commands;
+mod context;
+mod error;
+mod exit;
+mod find;
+mod host;
+mod output;
+mod preflight;
+mod progress;
+mod state;
+mod status;
+mod steps;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let color = context::color(cli.global.color);
+    output::set_up(cli.global.verbose, color);
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.exit_code();
+            output::error(error);
+            ExitCode::from(code)
+        }
+    }
+}

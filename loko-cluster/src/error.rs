@@ -24,6 +24,10 @@ pub enum ClusterError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     ServiceSubnet(#[from] crate::addresses::SubnetTooSmall),
+    /// A workload cannot be rendered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Workload(#[from] crate::workloads::WorkloadError),
     /// A kubeconfig cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]

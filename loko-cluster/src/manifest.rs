@@ -8,6 +8,19 @@ pub const PART: &str = "dev.loko.part";
 /// Our field manager in server-side apply.
 pub const FIELD_MANAGER: &str = "loko";
 
+/// Kinds that are of the whole cluster, of those that we apply.
+const CLUSTER_WIDE: [&str; 9] = [
+    "Namespace",
+    "Node",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "StorageClass",
+    "IngressClass",
+    "APIService",
+    "PriorityClass",
+];
+
 /// A Kubernetes object: always with `apiVersion`, `kind` and `metadata.name`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -46,8 +59,9 @@ pub struct NotAnObject {
 }
 
 impl Manifest {
-    /// Checks that a value has what every object has.
-    pub fn new(value: Value) -> Result<Self, NotAnObject> {
+    /// Checks that a value has what every object has. A namespace on an object of the whole cluster means nothing, and is
+    /// taken off (kind's storage manifest has one; kubectl passes over it as well).
+    pub fn new(mut value: Value) -> Result<Self, NotAnObject> {
         for (field, pointer) in [
             ("apiVersion", "/apiVersion"),
             ("kind", "/kind"),
@@ -57,6 +71,10 @@ impl Manifest {
                 let found: String = value.to_string().chars().take(80).collect();
                 return Err(NotAnObject { field, found });
             }
+        }
+        let of_cluster = value["kind"].as_str().is_some_and(|kind| CLUSTER_WIDE.contains(&kind));
+        if of_cluster && let Some(metadata) = value["metadata"].as_object_mut() {
+            metadata.remove("namespace");
         }
         Ok(Self(value))
     }
@@ -156,6 +174,12 @@ mod tests {
         let all = Manifest::parse_all(yaml).unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!(all[1].key().to_string(), "ConfigMap a/b");
+    }
+
+    #[test]
+    fn an_object_of_the_whole_cluster_has_no_namespace() {
+        let yaml = "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: a, namespace: b}";
+        assert_eq!(Manifest::parse_all(yaml).unwrap()[0].key().namespace, None);
     }
 
     #[test]

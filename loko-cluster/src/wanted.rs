@@ -8,10 +8,11 @@ use loko_config::Environment;
 use loko_config::slots::{PortKey, Slot};
 
 use crate::certificates::Leaf;
-use crate::components::traefik::{ExposedPort, TraefikInput};
+use crate::components::traefik::TraefikInput;
 use crate::components::{coredns, metrics_server, namespaces, traefik};
 use crate::error::ClusterError;
 use crate::manifest::{Manifest, NotAnObject};
+use crate::workloads::{self, WorkloadContext};
 use crate::{addresses, scheduling};
 
 /// What the objects depend on besides loko.yaml.
@@ -48,27 +49,12 @@ pub fn foundation(environment: &Environment, input: &WantedInput<'_>) -> Result<
 pub fn platform(environment: &Environment, input: &WantedInput<'_>) -> Result<Vec<Manifest>, ClusterError> {
     let addresses = addresses::of(environment.cluster.service_subnet)?;
     let components = &environment.components;
-    let workloads = environment.workloads.namespace.as_str();
-    let mut all: Vec<Manifest> = namespaces::manifests(workloads, input.authority_pem)
+    let mut all: Vec<Manifest> = namespaces::manifests(environment.workloads.namespace.as_str(), input.authority_pem)
         .map_err(object("the namespaces"))?
         .into_iter()
         .map(|manifest| manifest.of_part(namespaces::PART))
         .collect();
-    let ports: Vec<ExposedPort> = environment
-        .enabled_workloads()
-        .flat_map(|workload| workload.ports.iter().map(move |port| (workload, port)))
-        .filter_map(|(workload, port)| {
-            let key = PortKey {
-                workload: workload.name.clone(),
-                port: port.port,
-                protocol: port.protocol,
-            };
-            Some(ExposedPort {
-                host_port: port.host_port,
-                slot: *input.slots.get(&key)?,
-            })
-        })
-        .collect();
+    let ports = workloads::exposed_ports(environment, input.slots);
     let traefik_image = components.ingress_controller.reference();
     let traefik = TraefikInput {
         image: &traefik_image,
@@ -90,6 +76,8 @@ pub fn platform(environment: &Environment, input: &WantedInput<'_>) -> Result<Ve
         let objects = metrics_server::manifests(&image, &scheduling::components()).map_err(object("metrics-server"))?;
         all.extend(objects);
     }
+    let context = WorkloadContext { slots: input.slots };
+    all.extend(workloads::manifests(environment, context)?.into_values().flatten());
     Ok(all)
 }
 

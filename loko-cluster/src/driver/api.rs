@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::Request;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -191,7 +191,11 @@ impl KubeApi {
     /// Carries a plan out: foundations, then all others at once, then deletions.
     pub async fn carry_out(&self, plan: &ObjectPlan) -> Result<(), ClusterError> {
         for phase in [&plan.foundations, &plan.objects, &plan.deletions] {
-            stream::iter(phase.iter().map(|change| self.change(change)))
+            let mut changes = Vec::with_capacity(phase.len());
+            for change in phase {
+                changes.push(self.change(change).boxed());
+            }
+            stream::iter(changes)
                 .buffer_unordered(CONCURRENT)
                 .try_collect::<()>()
                 .await?;

@@ -1,0 +1,226 @@
+//! The command line: every word of it, parsed into values.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One loko.yaml, and a whole Kubernetes platform stands on your machine.
+#[derive(Debug, Parser)]
+#[command(name = "loko", version, about, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The loko.yaml; default: the one here or in the nearest directory above
+    #[arg(short, long, value_name = "FILE", global = true, env = "LOKO_CONFIG")]
+    pub(crate) config: Option<Utf8PathBuf>,
+    /// The environment, by name, as it was last applied
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        global = true,
+        env = "LOKO_ENV",
+        conflicts_with = "config"
+    )]
+    pub(crate) env: Option<String>,
+    /// How data is printed; with json, progress is one JSON object a line on standard error
+    #[arg(short, long, value_name = "FORMAT", global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+    /// Print no progress
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Print what is done in detail (-v, -vv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use color
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    pub(crate) yes: bool,
+    /// Where LoKO keeps its files; default: ~/.loko
+    #[arg(long, value_name = "DIR", global = true, env = "LOKO_HOME", hide = true)]
+    pub(crate) home: Option<Utf8PathBuf>,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For machines
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// When to use color.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring the environment up, or to what loko.yaml says now
+    Create(Create),
+    /// Take everything of the environment away
+    Destroy(Destroy),
+    /// Start what `stop` stopped
+    Start,
+    /// Stop the nodes and free the host's ports; everything is kept
+    Stop,
+    /// Stop, then start
+    Restart,
+    /// Show what runs and what does not; exit code 3 where something is down
+    Status,
+    /// Show the log of a component (dns, tunnel, ingress, registry, metrics) or of a workload
+    Logs(Logs),
+    /// Make, check and show loko.yaml
+    #[command(subcommand)]
+    Config(Config),
+    /// Work with environments
+    #[command(subcommand)]
+    Env(Env),
+    /// Check loko.yaml; the same as `config validate`
+    Validate(Validate),
+    /// Print the completions of a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page in roff
+    #[command(hide = true)]
+    Man,
+    /// Print the version of LoKO and of the engine
+    Version,
+}
+
+/// Options of `create`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Create {
+    /// Without metrics-server, whatever loko.yaml says
+    #[arg(long)]
+    pub(crate) disable_metrics_server: bool,
+    /// Without the registry, whatever loko.yaml says
+    #[arg(long)]
+    pub(crate) disable_registry: bool,
+    /// Print what would be done, and do nothing; with `-o yaml` the Kubernetes objects
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Make the nodes anew
+    #[arg(long)]
+    pub(crate) recreate: bool,
+    /// Leave what was made when the first create fails
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Leave the user's kubeconfig alone
+    #[arg(long)]
+    pub(crate) no_kubeconfig: bool,
+}
+
+/// Options of `destroy`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Destroy {
+    /// The registry's images as well
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+/// Options of `logs`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Logs {
+    /// dns, tunnel, ingress, registry, metrics, or a workload
+    pub(crate) of: String,
+    /// Go on as more is written
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u32>,
+    /// Only what is younger: 90s, 10m, 2h
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    pub(crate) since: Option<u32>,
+}
+
+/// Options of `validate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Validate {
+    /// Warnings are problems
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// `loko config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check loko.yaml and name every problem in it
+    Validate(Validate),
+    /// Print the configuration with every default
+    Show,
+    /// Ask whether the ports that loko.yaml wants are free, and who has them
+    PortCheck,
+}
+
+/// `loko env …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Env {
+    /// List the environments of this host
+    List,
+    /// Choose the environment of commands that name none
+    Use {
+        /// Its name; none: choose none
+        name: Option<String>,
+    },
+}
+
+/// `90s`, `10m`, `2h`, `1d` or plain seconds.
+fn parse_age(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((index, 's')) => (&text[..index], 1),
+        Some((index, 'm')) => (&text[..index], 60),
+        Some((index, 'h')) => (&text[..index], 3600),
+        Some((index, 'd')) => (&text[..index], 86_400),
+        _ => (text, 1),
+    };
+    number
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| "write an age as 90s, 10m, 2h or 1d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ages_are_read_with_their_unit() {
+        assert_eq!(parse_age("90"), Ok(90));
+        assert_eq!(parse_age("10m"), Ok(600));
+        assert_eq!(parse_age("2h"), Ok(7200));
+        assert!(parse_age("soon").is_err());
+        assert!(parse_age("99999999999d").is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! One file a command.
+
+mod config;
+mod create;
+mod destroy;
+mod env;
+mod logs;
+mod power;
+mod status;
+mod version;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
+use crate::context::Context;
+use crate::error::CliError;
+
+/// Runs a command to its end.
+pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { global, command } = cli;
+    let context = Context::new(global)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|source| CliError::File {
+        action: "start the runtime for",
+        path: context.home.root().to_owned(),
+        source,
+    })?;
+    runtime.block_on(async {
+        match command {
+            Command::Create(options) => create::run(&context, &options).await,
+            Command::Destroy(options) => destroy::run(&context, &options).await,
+            Command::Start => power::start(&context).await,
+            Command::Stop => power::stop(&context).await,
+            Command::Restart => {
+                power::stop(&context).await?;
+                power::start(&context).await
+            }
+            Command::Status => status::run(&context).await,
+            Command::Logs(options) => logs::run(&context, &options).await,
+            Command::Config(command) => config::run(&context, command).await,
+            Command::Validate(options) => config::validate(&context, &options),
+            Command::Env(command) => env::run(&context, &command),
+            Command::Completion { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "loko", &mut std::io::stdout());
+                Ok(())
+            }
+            Command::Man => {
+                let mut page = Vec::new();
+                if clap_mangen::Man::new(Cli::command()).render(&mut page).is_ok() {
+                    crate::output::data(&String::from_utf8_lossy(&page));
+                }
+                Ok(())
+            }
+            Command::Version => version::run(&context).await,
+        }
+    })
+}

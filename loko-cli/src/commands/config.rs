@@ -1,0 +1,91 @@
+//! `loko config …` and `loko validate`
+
+use loko_config::show::Origin;
+use serde::Serialize;
+
+use crate::args::{Config, Format, Validate};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::{find, output, preflight, up};
+
+/// Runs one of the commands.
+pub(crate) async fn run(context: &Context, command: Config) -> Result<(), CliError> {
+    match command {
+        Config::Validate(options) => validate(context, &options),
+        Config::Show => show(context),
+        Config::PortCheck => port_check(context).await,
+    }
+}
+
+/// Names every problem of loko.yaml; exit code 2 where there is one.
+pub(crate) fn validate(context: &Context, options: &Validate) -> Result<(), CliError> {
+    #[derive(Serialize)]
+    struct Verdict<'a> {
+        valid: bool,
+        problems: &'a [loko_config::Problem],
+    }
+    let source = find::source(&context.global, &context.home)?;
+    match find::load(&source, &context.home, options.strict) {
+        Ok(loaded) => {
+            let verdict = Verdict {
+                valid: true,
+                problems: &loaded.warnings,
+            };
+            output::formatted(context.global.output, &verdict, || {
+                let warnings = loko_config::problem::render_text(source.path.as_str(), &loaded.warnings);
+                format!("{warnings}{} is valid", source.path)
+            });
+            Ok(())
+        }
+        Err(CliError::Configuration(problems)) if context.global.output != Format::Text => {
+            let verdict = Verdict {
+                valid: false,
+                problems: problems.list(),
+            };
+            output::formatted(context.global.output, &verdict, String::new);
+            Err(CliError::Configuration(problems))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn show(context: &Context) -> Result<(), CliError> {
+    let (_, loaded) = context.load()?;
+    output::formatted(context.global.output, &loaded.shown.to_json(), || {
+        let rows = loaded.shown.lines.iter().map(|line| {
+            let value = line
+                .value
+                .as_str()
+                .map_or_else(|| line.value.to_string(), str::to_owned);
+            [line.path.clone(), value, origin(&line.origin)]
+        });
+        output::table(["KEY", "VALUE", "FROM"], rows)
+    });
+    Ok(())
+}
+
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Default => "default".to_owned(),
+        Origin::File(position) => format!("line {}", position.line),
+    }
+}
+
+async fn port_check(context: &Context) -> Result<(), CliError> {
+    let platform = context.platform().await?;
+    let observed = up::observe(&platform).await?;
+    let conflicts = preflight::ports(&platform, &observed).await?;
+    let free = preflight::wanted_ports(&platform).len();
+    output::formatted(context.global.output, &conflicts, || {
+        if conflicts.is_empty() {
+            format!("all {free} ports are free, or LoKO's own")
+        } else {
+            String::new()
+        }
+    });
+    if conflicts.is_empty() {
+        Ok(())
+    } else {
+        Err(CliError::Ports { conflicts })
+    }
+}

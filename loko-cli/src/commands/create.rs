@@ -1,0 +1,194 @@
+//! `loko create`: bring the environment up, or to what loko.yaml says now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use loko_cluster::nodes::NETWORK;
+use loko_cluster::wanted;
+use loko_config::Environment;
+use loko_engine::subnet;
+use serde::Serialize;
+
+use crate::args::{Create, Format};
+use crate::commands::destroy;
+use crate::context::{Context, Platform};
+use crate::error::CliError;
+use crate::progress::Outcome;
+use crate::steps::StepReport;
+use crate::up::{self, Inputs, Observed, Options};
+use crate::{certs, output, preflight, state};
+
+/// What `create` did.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report {
+    environment: String,
+    changed: bool,
+    seconds: f64,
+    steps: Vec<StepReport>,
+    urls: Vec<String>,
+    address: String,
+    kubeconfig: String,
+}
+
+/// Runs the command.
+pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliError> {
+    let started = Instant::now();
+    let (source, loaded) = context.load()?;
+    let environment = switched(loaded.environment, options);
+    let platform = context.platform_of(source, environment).await?;
+    if options.dry_run {
+        return dry_run(context, &platform).await;
+    }
+    let name = platform.environment.name.as_str();
+    let waits = |holder: &str| context.progress.say(&format!("{name} waits for {holder}"));
+    let _lock = context.home.lock_environment(name, waits)?;
+    if options.recreate {
+        context.confirm(&format!(
+            "make the nodes of {name} anew? what runs in them is lost, the registry's images stay"
+        ))?;
+        destroy::remove_nodes(&platform).await?;
+    }
+    let observed = up::observe(&platform).await?;
+    let first = !up::exists(&platform, &observed.containers);
+    preflight::check(&platform, &observed).await?;
+    let settings = Options {
+        no_kubeconfig: options.no_kubeconfig,
+    };
+    let steps = match up::up(context, &platform, &observed, settings).await {
+        Ok(steps) => steps,
+        Err(error) => {
+            if first && !options.keep {
+                context.progress.say(&format!(
+                    "{name} could not be created; what was made is taken away again"
+                ));
+                destroy::everything(context, &platform, false).await?;
+            }
+            return Err(error);
+        }
+    };
+    state::write(&context.home.applied(name), &platform.source.bytes, false)?;
+    report(context, &platform, steps, started)
+}
+
+/// The environment with what the command line switches off.
+fn switched(mut environment: Environment, options: &Create) -> Environment {
+    let Create {
+        disable_metrics_server,
+        disable_registry,
+        ..
+    } = options;
+    if *disable_metrics_server {
+        environment.components.metrics_server.enabled = false;
+    }
+    if *disable_registry {
+        environment.registry.enabled = false;
+    }
+    environment
+}
+
+fn report(context: &Context, platform: &Platform, steps: Vec<StepReport>, started: Instant) -> Result<(), CliError> {
+    let name = &platform.environment.name;
+    let changed = steps.iter().any(|step| step.outcome != Outcome::Unchanged);
+    let report = Report {
+        environment: name.to_string(),
+        changed,
+        seconds: started.elapsed().as_secs_f64(),
+        steps,
+        urls: up::urls(platform),
+        address: platform.address.to_string(),
+        kubeconfig: context.home.kubeconfig(name.as_str()).to_string(),
+    };
+    output::formatted(context.global.output, &report, || {
+        if !report.changed {
+            return format!("{name}: nothing to do ({:.1} s)", report.seconds);
+        }
+        let mut text = format!("{name} is up ({:.1} s)", report.seconds);
+        for url in &report.urls {
+            text.push_str("\n  ");
+            text.push_str(url);
+        }
+        for workload in platform.environment.enabled_workloads() {
+            for port in &workload.ports {
+                let domain = &platform.environment.network.domain;
+                text.push_str(&format!(
+                    "\n  {}.{domain}:{} ({})",
+                    workload.name, port.host_port, port.protocol
+                ));
+            }
+        }
+        text
+    });
+    Ok(())
+}
+
+/// What would be done, from what is there; with `-o yaml` the objects themselves.
+async fn dry_run(context: &Context, platform: &Platform) -> Result<(), CliError> {
+    let observed = up::observe(platform).await?;
+    preflight::check(platform, &observed).await?;
+    let manifests = planned(context, platform, &observed)?;
+    if context.global.output == Format::Yaml {
+        let documents: Vec<String> = manifests
+            .iter()
+            .filter_map(|manifest| serde_yaml::to_string(manifest).ok())
+            .collect();
+        output::data(&documents.join("---\n"));
+        return Ok(());
+    }
+    let there: BTreeMap<&str, bool> = observed
+        .containers
+        .iter()
+        .map(|container| (container.name.as_str(), container.is_running()))
+        .collect();
+    let mut plan: Vec<(String, String)> = loko_cluster::nodes::names(&platform.environment)
+        .map(|(name, ..)| {
+            let action = match there.get(name.as_str()) {
+                None => "create",
+                Some(false) => "start",
+                Some(true) => "keep",
+            };
+            (name, action.to_owned())
+        })
+        .collect();
+    plan.extend(
+        manifests
+            .iter()
+            .map(|manifest| (manifest.key().to_string(), "apply".to_owned())),
+    );
+    output::formatted(context.global.output, &plan, || {
+        output::table(
+            ["ACTION", "WHAT"],
+            plan.iter().map(|(what, action)| [action.clone(), what.clone()]),
+        )
+    });
+    Ok(())
+}
+
+fn planned(
+    context: &Context,
+    platform: &Platform,
+    observed: &Observed,
+) -> Result<Vec<loko_cluster::Manifest>, CliError> {
+    let certificates = Arc::new(certs::ensure(
+        &context.home,
+        &platform.environment,
+        false,
+        Timestamp::now(),
+    )?);
+    let network = observed
+        .containers
+        .iter()
+        .find_map(|container| match container.addresses.get(NETWORK)? {
+            std::net::IpAddr::V4(address) => ipnet::Ipv4Net::new(*address, 24).ok().map(|net| net.trunc()),
+            std::net::IpAddr::V6(_) => None,
+        })
+        .or_else(|| subnet::choose(&crate::host::routes()))
+        .unwrap_or_default();
+    let inputs = Inputs::new(platform, certificates, network, up::COREDNS_IMAGE.to_owned())?;
+    let input = inputs.wanted(platform, &observed.slots);
+    let mut manifests = wanted::foundation(&platform.environment, &input)?;
+    manifests.extend(wanted::platform(&platform.environment, &input)?);
+    Ok(manifests)
+}

@@ -1,0 +1,180 @@
+//! `loko destroy`: take everything of the environment away, and nothing else.
+
+use std::collections::BTreeMap;
+
+use loko_cluster::nodes::NETWORK;
+use loko_engine::labels;
+use loko_haproxy::driver::{Change, Done};
+use serde::Serialize;
+
+use crate::args::Destroy;
+use crate::context::{Context, Platform};
+use crate::error::CliError;
+use crate::up;
+use crate::{output, state};
+
+/// The role of the volume that holds the registry's images.
+const REGISTRY_ROLE: &str = "registry";
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report {
+    environment: String,
+    removed: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(context: &Context, options: &Destroy) -> Result<(), CliError> {
+    let platform = context.platform().await?;
+    let name = platform.environment.name.to_string();
+    context.confirm(&format!("destroy the environment {name}?"))?;
+    let removed = everything(context, &platform, options.purge).await?;
+    let report = Report {
+        environment: name,
+        removed,
+    };
+    output::formatted(context.global.output, &report, || {
+        if report.removed.is_empty() {
+            format!("{}: nothing was there", report.environment)
+        } else {
+            format!("{} is gone: {}", report.environment, report.removed.join(", "))
+        }
+    });
+    Ok(())
+}
+
+/// Removes containers, volumes, routes, the network where nothing is on it any more, kubeconfig entries and files.
+/// Carries on after a failure and returns the first one at the end, so that as little as possible is left.
+pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bool) -> Result<Vec<String>, CliError> {
+    let name = platform.environment.name.as_str();
+    let mut removed = Vec::new();
+    let mut failures = Vec::new();
+    {
+        let _lock = context
+            .home
+            .lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
+        let change = Change::Remove(platform.environment.name.clone());
+        match up::edge(platform).apply(&change).await {
+            Ok(report) if report.done != Done::Nothing => removed.push("its routes".to_owned()),
+            Ok(_) => {}
+            Err(error) => failures.push(CliError::from(error)),
+        }
+    }
+    match remove_containers(platform, &mut removed).await {
+        Ok(()) => {}
+        Err(error) => failures.push(error),
+    }
+    match loko_dns::driver::remove(&platform.engine, &platform.environment.name).await {
+        Ok(_) => {}
+        Err(error) => failures.push(error.into()),
+    }
+    if let Err(error) = remove_volumes(platform, purge, &mut removed).await {
+        failures.push(error);
+    }
+    if let Err(error) = remove_network(platform, &mut removed).await {
+        failures.push(error);
+    }
+    if let Err(error) = remove_files(context, platform, &mut removed) {
+        failures.push(error);
+    }
+    tracing::debug!(environment = name, ?removed, "destroyed");
+    match failures.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(removed),
+    }
+}
+
+async fn remove_containers(platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+    let ours = labels_of(platform);
+    let containers = platform.engine.containers(&ours).await?;
+    let removals = containers
+        .iter()
+        .map(|container| platform.engine.remove_container(&container.name));
+    futures_util::future::try_join_all(removals).await?;
+    removed.extend(containers.into_iter().map(|container| container.name));
+    Ok(())
+}
+
+/// Removes the nodes alone; the edge and everything that is kept outside them stays.
+pub(crate) async fn remove_nodes(platform: &Platform) -> Result<(), CliError> {
+    let mut ours = labels_of(platform);
+    ours.insert(labels::ROLE.to_owned(), "node".to_owned());
+    let nodes = platform.engine.containers(&ours).await?;
+    futures_util::future::try_join_all(nodes.iter().map(|node| platform.engine.remove_container(&node.name))).await?;
+    Ok(())
+}
+
+fn labels_of(platform: &Platform) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (labels::ENVIRONMENT.to_owned(), platform.environment.name.to_string()),
+        (labels::ROLE.to_owned(), String::new()),
+    ])
+}
+
+async fn remove_volumes(platform: &Platform, purge: bool, removed: &mut Vec<String>) -> Result<(), CliError> {
+    let mut registry = labels_of(platform);
+    registry.insert(labels::ROLE.to_owned(), REGISTRY_ROLE.to_owned());
+    let kept = if purge {
+        Vec::new()
+    } else {
+        platform.engine.volumes(&registry).await?
+    };
+    for volume in platform.engine.volumes(&labels_of(platform)).await? {
+        if !kept.contains(&volume) {
+            platform.engine.remove_volume(&volume).await?;
+            removed.push(volume);
+        }
+    }
+    Ok(())
+}
+
+async fn remove_network(platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+    let Some(network) = platform.engine.network(NETWORK).await? else {
+        return Ok(());
+    };
+    // Nodes that are stopped are on it without being listed by it.
+    let in_use = platform
+        .cluster
+        .containers()
+        .await?
+        .iter()
+        .any(|c| c.addresses.contains_key(NETWORK));
+    if labels::is_ours(&network.labels, None) && network.containers.is_empty() && !in_use {
+        match platform.engine.remove_network(NETWORK).await {
+            Ok(()) => removed.push(format!("the network {NETWORK}")),
+            // Somebody came onto it meanwhile.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn remove_files(context: &Context, platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+    let name = platform.environment.name.as_str();
+    let path = crate::context::kubeconfig_path()?;
+    if let Some(theirs) = state::read(&path)? {
+        let without = loko_cluster::kubeconfig::remove(path.as_str(), &theirs, &platform.environment.cluster_name())
+            .map_err(loko_cluster::ClusterError::from)?;
+        if let Some(without) = without {
+            state::write(&path, without.as_bytes(), true)?;
+            removed.push("its kubeconfig entries".to_owned());
+        }
+    }
+    let directory = context.home.environment(name);
+    match fs_err::remove_dir_all(&directory) {
+        Ok(()) => removed.push(directory.to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => {
+            return Err(CliError::File {
+                action: "remove",
+                path: directory,
+                source,
+            });
+        }
+    }
+    if state::read(&context.home.current())?.is_some_and(|current| current.trim() == name) {
+        state::write(&context.home.current(), b"", false)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Everything that can end a command, and the exit code that it ends with.
+
+use camino::Utf8PathBuf;
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::exit;
+
+/// Why a command failed.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum CliError {
+    /// No loko.yaml was found.
+    #[error("no loko.yaml was found in {directory} or above it")]
+    #[diagnostic(
+        code(loko::no_configuration),
+        help(
+            "make one with `loko config generate > loko.yaml`, name one with `-c FILE`, or name an environment with `-e NAME`"
+        )
+    )]
+    NoConfiguration {
+        /// Where the search began.
+        directory: Utf8PathBuf,
+    },
+    /// An environment was named that does not exist.
+    #[error("there is no environment `{name}`")]
+    #[diagnostic(code(loko::no_environment), help("{}", known(.others)))]
+    NoEnvironment {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        others: Vec<String>,
+    },
+    /// loko.yaml is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Configuration(#[from] loko_config::Problems),
+    /// A variable of a workload has no value.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Expand(#[from] loko_config::ExpandError),
+    /// The command line asks for something that cannot be.
+    #[error("{message}")]
+    #[diagnostic(code(loko::usage), help("{help}"))]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// A file could not be read, written or locked.
+    #[error("failed to {action} {path}")]
+    #[diagnostic(
+        code(loko::file),
+        help("check that the directory exists, is yours and has room; LOKO_HOME says where LoKO keeps its files")
+    )]
+    File {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+        /// The system's word.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A question could not be asked.
+    #[error("{question} needs an answer, and there is no terminal")]
+    #[diagnostic(code(loko::no_terminal), help("say `--yes` where you mean it"))]
+    NoTerminal {
+        /// The question.
+        question: String,
+    },
+    /// The user said no, or pressed Ctrl-C.
+    #[error("stopped; nothing that was done is lost, the same command goes on from here")]
+    #[diagnostic(code(loko::interrupted))]
+    Interrupted,
+    /// Ports are in use.
+    #[error("{}", ports(.conflicts))]
+    #[diagnostic(
+        code(loko::ports),
+        help(
+            "stop what listens there, or choose others in loko.yaml: `network.lb-ports`, `network.port-overrides`, `network.ip`"
+        )
+    )]
+    Ports {
+        /// One sentence for each.
+        conflicts: Vec<String>,
+    },
+    /// The environment is not what the file says, and cannot become it in place.
+    #[error("{what} cannot be changed in place")]
+    #[diagnostic(
+        code(loko::needs_recreate),
+        help("run `loko create --recreate`: the nodes are made anew, the registry's images stay")
+    )]
+    NeedsRecreate {
+        /// What changed.
+        what: String,
+    },
+    /// The engine.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] loko_engine::EngineError),
+    /// The cluster.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cluster(#[from] loko_cluster::ClusterError),
+    /// A workload.
+    #[error("the workload {name} failed: {reason}")]
+    #[diagnostic(code(loko::workload), help("{evidence}"))]
+    Workload {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+        /// Conditions, events and last log lines.
+        evidence: String,
+    },
+    /// DNS.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Dns(#[from] loko_dns::DnsError),
+    /// A certificate.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Certificate(#[from] loko_cluster::certificates::CertificateError),
+    /// The environment is down; `status` said what.
+    #[error("{summary}")]
+    #[diagnostic(code(loko::down), help("`loko create` mends what it can; `loko logs` shows why"))]
+    Down {
+        /// One sentence.
+        summary: String,
+    },
+    /// The way in does not answer.
+    #[error("{url} does not answer: {reason}")]
+    #[diagnostic(
+        code(loko::unreachable),
+        help("`loko status` shows which part is down; `loko logs ingress` and `loko logs tunnel` why")
+    )]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// HAProxy.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Edge(#[from] loko_haproxy::HaproxyError),
+}
+
+impl CliError {
+    /// The exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoConfiguration { .. }
+            | Self::NoEnvironment { .. }
+            | Self::Configuration(_)
+            | Self::Expand(_)
+            | Self::Usage { .. } => exit::USAGE,
+            Self::File { .. } | Self::NoTerminal { .. } | Self::Interrupted | Self::Ports { .. } | Self::Edge(_) => {
+                exit::OTHER
+            }
+            Self::Cluster(loko_cluster::ClusterError::Engine(_)) | Self::Engine(_) => exit::ENGINE,
+            Self::NeedsRecreate { .. } | Self::Cluster(_) | Self::Down { .. } | Self::Unreachable { .. } => {
+                exit::CLUSTER
+            }
+            Self::Workload { .. } => exit::WORKLOAD,
+            Self::Dns(_) => exit::DNS,
+            Self::Certificate(_) => exit::CERTIFICATE,
+        }
+    }
+}
+
+fn known(names: &[String]) -> String {
+    if names.is_empty() {
+        "none was created yet".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    }
+}
+
+fn ports(conflicts: &[String]) -> String {
+    conflicts.join("\n")
+}

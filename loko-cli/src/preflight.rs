@@ -1,0 +1,113 @@
+//! What can be refused before anything is touched.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use loko_config::Source;
+use loko_config::model::Protocol;
+use loko_haproxy::portcheck::{self, Wanted};
+
+use crate::context::Platform;
+use crate::error::CliError;
+use crate::up::Observed;
+
+/// Kubernetes versions that kubeadm's v1beta4 configuration is read by.
+const OLDEST_KUBERNETES: (u64, u64) = (1, 31);
+
+/// Refuses what cannot work: ports in use by others, kinds of workloads that are not there yet, a Kubernetes too old.
+pub(crate) async fn check(platform: &Platform, observed: &Observed) -> Result<(), CliError> {
+    kubernetes(platform)?;
+    workloads(platform)?;
+    let conflicts = ports(platform, observed).await?;
+    if conflicts.is_empty() {
+        Ok(())
+    } else {
+        Err(CliError::Ports { conflicts })
+    }
+}
+
+fn kubernetes(platform: &Platform) -> Result<(), CliError> {
+    let tag = platform.environment.cluster.kubernetes.tag.as_str();
+    let mut numbers = tag
+        .trim_start_matches('v')
+        .split('.')
+        .map_while(|part| part.parse::<u64>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) < OLDEST_KUBERNETES => Err(CliError::Usage {
+            message: format!("Kubernetes {tag} is too old"),
+            help: "`cluster.kubernetes.tag` must be v1.31 or newer: kubeadm of older ones reads another configuration"
+                .to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn workloads(platform: &Platform) -> Result<(), CliError> {
+    for workload in platform.environment.enabled_workloads() {
+        let kind = match workload.source {
+            Source::Image(_) => continue,
+            Source::Catalogue { .. } => "from the catalogue",
+            Source::Chart(_) => "a Helm chart",
+        };
+        return Err(CliError::Usage {
+            message: format!(
+                "the workload `{}` is {kind}, which this version cannot run yet",
+                workload.name
+            ),
+            help: "write it under `workloads.user` with an `image`, or set `enabled: false`".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Sockets that the edge of this environment binds on the host.
+pub(crate) fn wanted_ports(platform: &Platform) -> Vec<Wanted> {
+    let network = &platform.environment.network;
+    let at = |port: u16, protocol| Wanted {
+        address: SocketAddr::new(platform.address, port),
+        protocol,
+    };
+    let mut wanted = vec![
+        at(network.lb_ports.http.get(), Protocol::Tcp),
+        at(network.lb_ports.https.get(), Protocol::Tcp),
+    ];
+    for workload in platform.environment.enabled_workloads() {
+        wanted.extend(
+            workload
+                .ports
+                .iter()
+                .map(|port| at(port.host_port.get(), port.protocol)),
+        );
+    }
+    wanted
+}
+
+/// One sentence for each port that somebody else has. What our own containers have does not count: two environments
+/// share the edge, and what they cannot share it refuses itself.
+pub(crate) async fn ports(platform: &Platform, observed: &Observed) -> Result<Vec<String>, CliError> {
+    let mut wanted = wanted_ports(platform);
+    let api = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), observed.api_port.get());
+    let first = loko_cluster::nodes::names(&platform.environment)
+        .next()
+        .map(|(name, ..)| name);
+    let running = observed
+        .containers
+        .iter()
+        .any(|c| Some(&c.name) == first.as_ref() && c.is_running());
+    if !running {
+        wanted.push(Wanted {
+            address: api,
+            protocol: Protocol::Tcp,
+        });
+    }
+    let all = platform.engine.containers(&std::collections::BTreeMap::new()).await?;
+    let ours: BTreeSet<String> = observed
+        .containers
+        .iter()
+        .flat_map(|c| [c.id.clone(), c.name.clone()])
+        .collect();
+    Ok(portcheck::check(&wanted, &all, &ours)
+        .iter()
+        .map(ToString::to_string)
+        .collect())
+}

@@ -1,0 +1,232 @@
+//! `$LOKO_HOME`: what is kept on this host, who may read it, and who is at work on it.
+//!
+//! ```text
+//! $LOKO_HOME (0700, default ~/.loko)
+//! ├─ ca/{ca.crt, ca.key}              one authority for this machine; the key is 0600 and never copied
+//! ├─ current                          the environment chosen with `loko env use`
+//! ├─ edge.lock                        held while HAProxy, which all environments share, is changed
+//! └─ environments/<name>/
+//!    ├─ loko.yaml                     as it was last applied
+//!    ├─ certs/{tls.crt, tls.key}      of the domain
+//!    ├─ kubeconfig                    0600
+//!    └─ lock                          held while the environment is changed
+//! ```
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+
+use crate::error::CliError;
+
+/// The directory of everything kept on this host.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: Utf8PathBuf,
+}
+
+/// Held while something is changed; given back on drop, and by the kernel when the process dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Home {
+    pub(crate) fn new(root: impl Into<Utf8PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub(crate) fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    pub(crate) fn authority(&self) -> (Utf8PathBuf, Utf8PathBuf) {
+        (self.root.join("ca/ca.crt"), self.root.join("ca/ca.key"))
+    }
+
+    pub(crate) fn current(&self) -> Utf8PathBuf {
+        self.root.join("current")
+    }
+
+    pub(crate) fn environments(&self) -> Utf8PathBuf {
+        self.root.join("environments")
+    }
+
+    pub(crate) fn environment(&self, name: &str) -> Utf8PathBuf {
+        self.environments().join(name)
+    }
+
+    pub(crate) fn leaf(&self, name: &str) -> (Utf8PathBuf, Utf8PathBuf) {
+        let certs = self.environment(name).join("certs");
+        (certs.join("tls.crt"), certs.join("tls.key"))
+    }
+
+    pub(crate) fn kubeconfig(&self, name: &str) -> Utf8PathBuf {
+        self.environment(name).join("kubeconfig")
+    }
+
+    pub(crate) fn applied(&self, name: &str) -> Utf8PathBuf {
+        self.environment(name).join("loko.yaml")
+    }
+
+    /// Names of the environments that have a directory, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.environments()) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Takes the lock of an environment. `waits` is told who holds it when it is not free.
+    pub(crate) fn lock_environment(&self, name: &str, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
+        lock(&self.environment(name).join("lock"), waits)
+    }
+
+    /// Takes the lock of the edge.
+    pub(crate) fn lock_edge(&self, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
+        lock(&self.root.join("edge.lock"), waits)
+    }
+}
+
+fn lock(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
+    let failed = |source: std::io::Error| CliError::File {
+        action: "lock",
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(parent) = path.parent() {
+        private_directory(parent)?;
+    }
+    let mut file = File::options()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(path)
+        .map_err(failed)?;
+    if file.try_lock().is_err() {
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        waits(if holder.trim().is_empty() {
+            "another loko"
+        } else {
+            holder.trim()
+        });
+        file.lock().map_err(failed)?;
+    }
+    // Who holds it, for the one that waits. A lock whose holder died is free: the kernel gave it back.
+    let command: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .take(2)
+        .collect();
+    let holder = format!("loko {} (pid {})", command.join(" "), std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(holder.as_bytes()))
+        .map_err(failed)?;
+    Ok(Lock { _file: file })
+}
+
+/// Makes a directory and those above it, for the user alone where they are new.
+pub(crate) fn private_directory(path: &Utf8Path) -> Result<(), CliError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| CliError::File {
+        action: "make",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Replaces a file as a whole or not at all. `secret`: 0600, else 0644 from birth.
+pub(crate) fn write(path: &Utf8Path, contents: &[u8], secret: bool) -> Result<(), CliError> {
+    let failed = |source: std::io::Error| CliError::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let parent = path.parent().unwrap_or(Utf8Path::new("."));
+    private_directory(parent)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".loko-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(if secret {
+        0o600
+    } else {
+        0o644
+    }));
+    let mut file = builder.tempfile_in(parent).map_err(failed)?;
+    file.write_all(contents).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// The text of a file; `None` where there is none.
+pub(crate) fn read(path: &Utf8Path) -> Result<Option<String>, CliError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CliError::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(directory.path().join("loko")).unwrap();
+        (directory, Home::new(root))
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn secrets_are_for_the_user_alone_from_birth() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_guard, home) = home();
+        let (_, key) = home.authority();
+        write(&key, b"secret", true).unwrap();
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(home.root()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_second_one_is_told_who_holds_the_lock_and_gets_it_when_it_is_free() {
+        let (_guard, home) = home();
+        let first = home.lock_environment("dev", |_| panic!("it is free")).unwrap();
+        let (told, waiting) = std::sync::mpsc::channel();
+        let other = home.clone();
+        let thread = std::thread::spawn(move || {
+            other
+                .lock_environment("dev", |holder| told.send(holder.to_owned()).unwrap())
+                .map(drop)
+        });
+        assert!(waiting.recv().unwrap().contains(&format!("pid {}", std::process::id())));
+        drop(first);
+        thread.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn environments_are_those_that_have_a_directory() {
+        let (_guard, home) = home();
+        assert!(home.names().is_empty());
+        write(&home.applied("b"), b"", false).unwrap();
+        write(&home.applied("a"), b"", false).unwrap();
+        assert_eq!(home.names(), ["a", "b"]);
+        assert_eq!(read(&home.applied("c")).unwrap(), None);
+    }
+}

@@ -1,0 +1,311 @@
+//! Reads the facts of a status, all at once.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use loko_cluster::ObjectKey;
+use loko_cluster::driver::KubeApi;
+use loko_cluster::nodes::{self, Role};
+use loko_dns::probe::{Kind, Limits};
+use loko_engine::{ContainerFacts, ContainerState};
+use serde_json::Value;
+
+use super::{InCluster, Item, State, Status, container, in_cluster, verdict};
+use crate::context::{Context, Platform};
+use crate::error::CliError;
+use crate::{state, up};
+
+/// Reads and judges.
+pub(crate) async fn read(context: &Context, platform: &Platform) -> Result<Status, CliError> {
+    let environment = &platform.environment;
+    let containers = platform.cluster.containers().await?;
+    let names: Vec<(String, Role, u8)> = nodes::names(environment).collect();
+    let kubeconfig = state::read(&context.home.kubeconfig(environment.name.as_str()))?;
+    let api = match &kubeconfig {
+        Some(text) => KubeApi::new(text).await.ok(),
+        None => None,
+    };
+    let ready = match &api {
+        Some(api) => api.is_ready().await,
+        None => false,
+    };
+    let first = names.first().and_then(|(name, ..)| find(&containers, name));
+    let cluster = cluster(platform, first, ready);
+    let api = api.filter(|_| ready);
+    let now = Timestamp::now();
+    let started = first.and_then(|facts| age(&facts.started_at, now));
+    let view = View {
+        api: api.as_ref(),
+        state: cluster.state,
+        now,
+        started,
+    };
+
+    let (nodes, dns, edge, traefik, metrics, workloads) = futures_util::join!(
+        view.nodes(&names, &containers),
+        dns(platform, &containers),
+        edge(platform),
+        view.component("traefik", "DaemonSet", "loko-system"),
+        metrics(&view, platform),
+        view.workloads(platform),
+    );
+    let components = vec![dns, edge, traefik, metrics, registry(platform)];
+    let mut status = Status {
+        environment: environment.name.to_string(),
+        domain: environment.network.domain.to_string(),
+        address: platform.address.to_string(),
+        verdict: State::Up,
+        summary: String::new(),
+        cluster,
+        nodes,
+        components,
+        workloads,
+    };
+    (status.verdict, status.summary) = verdict(status.items());
+    if !up::exists(platform, &containers) {
+        status.summary = "it was never created, or was destroyed; `loko create` brings it up".to_owned();
+    } else if first.is_none() {
+        status.summary =
+            "its nodes are gone, removed by something else than loko; `loko create` makes them anew".to_owned();
+    }
+    Ok(status)
+}
+
+fn find<'a>(containers: &'a [ContainerFacts], name: &str) -> Option<&'a ContainerFacts> {
+    containers.iter().find(|container| container.name == name)
+}
+
+/// Seconds since a time as the engine or the API writes it.
+fn age(at: &str, now: Timestamp) -> Option<i64> {
+    Some(now.as_second() - at.parse::<Timestamp>().ok()?.as_second())
+}
+
+fn cluster(platform: &Platform, first: Option<&ContainerFacts>, ready: bool) -> Item {
+    let version = platform.environment.cluster.kubernetes.tag.as_str();
+    let name = format!("Kubernetes {version}");
+    if ready {
+        return container(&name, first.map(|facts| facts.state), None, "the API answers");
+    }
+    let young = first
+        .and_then(|facts| age(&facts.started_at, Timestamp::now()))
+        .is_some_and(|age| age < super::GRACE);
+    let mut item = container(
+        &name,
+        first.map(|facts| facts.state),
+        Some("the API does not answer"),
+        "",
+    );
+    if item.state == State::Down && young && first.is_some() {
+        item.state = State::Starting;
+    }
+    item
+}
+
+/// What the cluster is looked at through.
+struct View<'a> {
+    api: Option<&'a KubeApi>,
+    state: State,
+    now: Timestamp,
+    started: Option<i64>,
+}
+
+impl View<'_> {
+    async fn get(&self, key: &ObjectKey) -> Option<Value> {
+        let mut object = self.api?.get(key).await.ok()??;
+        object["kind"] = key.kind.clone().into();
+        Some(object)
+    }
+
+    /// Whatever started last: the object, or the node below it.
+    fn age_of(&self, object: Option<&Value>) -> Option<i64> {
+        let created = object?.pointer("/metadata/creationTimestamp")?.as_str()?;
+        let own = age(created, self.now)?;
+        Some(self.started.map_or(own, |started| own.min(started)))
+    }
+
+    async fn one(&self, name: &str, key: &ObjectKey, addresses: Vec<String>) -> Item {
+        let object = self.get(key).await;
+        let age = self.age_of(object.as_ref());
+        in_cluster(
+            InCluster {
+                name: name.to_owned(),
+                object,
+                age,
+                addresses,
+            },
+            self.state,
+        )
+    }
+
+    async fn component(&self, name: &str, kind: &str, namespace: &str) -> Item {
+        let key = ObjectKey {
+            api_version: "apps/v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        };
+        self.one(name, &key, Vec::new()).await
+    }
+
+    async fn nodes(&self, names: &[(String, Role, u8)], containers: &[ContainerFacts]) -> Vec<Item> {
+        let items = names.iter().map(|(name, role, _)| async move {
+            let facts = find(containers, name);
+            let running = facts.is_some_and(ContainerFacts::is_running);
+            if !running {
+                return container(name, facts.map(|facts| facts.state), None, "");
+            }
+            let key = ObjectKey {
+                api_version: "v1".to_owned(),
+                kind: "Node".to_owned(),
+                namespace: None,
+                name: name.clone(),
+            };
+            let mut item = self.one(name, &key, Vec::new()).await;
+            if item.state == State::Up {
+                role.as_str().clone_into(&mut item.detail);
+            }
+            item
+        });
+        futures_util::future::join_all(items).await
+    }
+
+    async fn workloads(&self, platform: &Platform) -> Vec<Item> {
+        let environment = &platform.environment;
+        let namespace = environment.workloads.namespace.to_string();
+        let items = environment.enabled_workloads().map(|workload| {
+            let kind = if workload.storage.is_some() {
+                "StatefulSet"
+            } else {
+                "Deployment"
+            };
+            let key = ObjectKey {
+                api_version: "apps/v1".to_owned(),
+                kind: kind.to_owned(),
+                namespace: Some(namespace.clone()),
+                name: workload.name.to_string(),
+            };
+            let domain = &environment.network.domain;
+            let mut addresses = up::urls_of(platform, workload);
+            addresses.extend(
+                workload
+                    .ports
+                    .iter()
+                    .map(|port| format!("{}://{}.{domain}:{}", port.protocol, workload.name, port.host_port)),
+            );
+            async move { self.one(workload.name.as_str(), &key, addresses).await }
+        });
+        futures_util::future::join_all(items).await
+    }
+}
+
+/// metrics-server is up when the metrics API answers, not when its pod is ready: it needs two readings first.
+async fn metrics(view: &View<'_>, platform: &Platform) -> Item {
+    const NAME: &str = "metrics-server";
+    if !platform.environment.components.metrics_server.enabled {
+        return disabled(NAME);
+    }
+    let mut item = view.component(NAME, "Deployment", "loko-system").await;
+    if item.state != State::Up {
+        return item;
+    }
+    let Some(api) = view.api else { return item };
+    let answer = api.text("/apis/metrics.k8s.io/v1beta1/nodes").await;
+    let has_figures = answer
+        .ok()
+        .and_then(|text| serde_json::from_str::<Value>(&text).ok())
+        .is_some_and(|list| list["items"].as_array().is_some_and(|items| !items.is_empty()));
+    if !has_figures {
+        let key = ObjectKey {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: Some("loko-system".to_owned()),
+            name: NAME.to_owned(),
+        };
+        let object = view.get(&key).await;
+        let young = view.age_of(object.as_ref()).is_some_and(|age| age < super::GRACE);
+        item.state = if young { State::Starting } else { State::Down };
+        "it has no figures yet".clone_into(&mut item.detail);
+    }
+    item
+}
+
+fn disabled(name: &str) -> Item {
+    Item {
+        name: name.to_owned(),
+        state: State::Disabled,
+        detail: "switched off".to_owned(),
+        addresses: Vec::new(),
+    }
+}
+
+fn registry(platform: &Platform) -> Item {
+    if platform.environment.registry.enabled {
+        let detail = "this version does not run a registry yet".to_owned();
+        return Item {
+            name: "zot".to_owned(),
+            state: State::Disabled,
+            detail,
+            addresses: Vec::new(),
+        };
+    }
+    disabled("zot")
+}
+
+async fn dns(platform: &Platform, containers: &[ContainerFacts]) -> Item {
+    let environment = &platform.environment;
+    let name = loko_dns::container::name(&environment.name);
+    let facts = find(containers, &name);
+    let running = facts.is_some_and(|facts| facts.state == ContainerState::Running);
+    let port = facts.and_then(loko_dns::container::kept_port);
+    let (Some(port), true) = (port, running) else {
+        return container("dnsmasq", facts.map(|facts| facts.state), None, "");
+    };
+    let server = SocketAddr::new(platform.address, port.get());
+    let asked = format!("loko.{}", environment.network.domain);
+    let answered = loko_dns::probe::ask(server, &asked, Kind::of(platform.address), Limits::default()).await;
+    let problem = answered
+        .err()
+        .map(|error| format!("does not answer at {server}: {error}"));
+    let mut item = container(
+        "dnsmasq",
+        Some(ContainerState::Running),
+        problem.as_deref(),
+        &format!("*.{}", environment.network.domain),
+    );
+    item.addresses.push(format!("dns://{server}"));
+    item
+}
+
+async fn edge(platform: &Platform) -> Item {
+    const NAME: &str = "haproxy";
+    let status = match up::edge(platform).status().await {
+        Ok(status) => status,
+        Err(error) => {
+            return container(NAME, Some(ContainerState::Running), Some(&error.to_string()), "");
+        }
+    };
+    let environment = &platform.environment;
+    let Some(routes) = status.routes.get(&environment.name) else {
+        return container(NAME, None, None, "");
+    };
+    let problem = match (status.current, status.statistics.as_ref()) {
+        (None, _) | (_, None) => Some("its statistics do not answer".to_owned()),
+        (Some(false), _) => Some("it serves another configuration than its file; `loko create` mends it".to_owned()),
+        (Some(true), Some(statistics)) => {
+            let nodes = statistics.nodes(&environment.name);
+            let up = nodes.values().filter(|health| health.up).count();
+            (up == 0).then(|| "no node answers its checks".to_owned())
+        }
+    };
+    let mut item = container(
+        NAME,
+        status.container,
+        problem.as_deref(),
+        &format!("{} TCP ports", 2 + routes.tcp.len()),
+    );
+    item.addresses = vec![
+        format!("tcp://{}:{}", routes.address, routes.http),
+        format!("tcp://{}:{}", routes.address, routes.https),
+    ];
+    item
+}
