@@ -1,6 +1,7 @@
 //! The ways in: HTTP hosts and ports of the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
@@ -58,7 +59,11 @@ pub(super) fn add(
                 protocol: port.protocol,
             })?;
         let metadata = route_metadata(workload, *port, namespace);
-        let entry_points = vec![slot.to_string()];
+        let entry_points = if port.sni {
+            shared_entry_points(environment, port.host_port, context)
+        } else {
+            vec![slot.to_string()]
+        };
         let host = format!("{name}.{}", environment.network.domain);
         match port.protocol {
             Protocol::Tcp => objects.add(&IngressRouteTCP {
@@ -83,6 +88,20 @@ pub(super) fn add(
         }
     }
     Ok(())
+}
+
+/// The entry points of all ports that share a host port by SNI: each of them knows every name, so that it does not matter
+/// which of them a connection to that host port comes to.
+fn shared_entry_points(environment: &Environment, host_port: NonZeroU16, context: WorkloadContext<'_>) -> Vec<String> {
+    let slots = environment.enabled_workloads().flat_map(|workload| {
+        let shared = workload
+            .ports
+            .iter()
+            .filter(|port| port.sni && port.host_port == host_port);
+        shared.filter_map(|port| context.slots.get(&key(workload, *port)))
+    });
+    let slots: BTreeSet<&Slot> = slots.collect();
+    slots.into_iter().map(ToString::to_string).collect()
 }
 
 fn key(workload: &Workload, port: WorkloadPort) -> PortKey {

@@ -135,3 +135,29 @@ fn a_long_name_with_storage_is_refused() {
     let yaml = format!("name: dev\nworkloads: {{user: [{{name: {name}, image: b, storage: 1Gi}}]}}\n");
     assert!(matches!(render(&yaml).unwrap_err(), WorkloadError::LongName { .. }));
 }
+
+#[test]
+fn ports_that_share_a_host_port_by_sni_are_known_at_the_entry_points_of_all() {
+    let parts = render(
+        r"
+name: dev
+network: {port-overrides: {one: {6379: 7000}, two: {6379: 7000}}}
+workloads:
+  user:
+    - {name: one, image: x, ports: [{port: 6379, tls: sni}]}
+    - {name: two, image: x, ports: [{port: 6379, tls: sni}]}
+    - {name: three, image: x, ports: [{port: 6379, tls: sni}, 81]}
+",
+    )
+    .unwrap();
+    let entry_points = |part: &str| {
+        let routes = parts[part]
+            .iter()
+            .filter(|manifest| manifest.key().kind == "IngressRouteTCP");
+        let lists = routes.map(|route| route.value()["spec"]["entryPoints"].to_string());
+        lists.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(entry_points("workload-one"), r#"["tcp-1","tcp-4"]"#);
+    assert_eq!(entry_points("workload-two"), r#"["tcp-1","tcp-4"]"#);
+    assert_eq!(entry_points("workload-three"), r#"["tcp-3"] ["tcp-2"]"#);
+}
