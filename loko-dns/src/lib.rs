@@ -9,6 +9,7 @@
 //!
 //! Everything but `driver` and `probe::ask` is pure, and builds without the feature `driver`.
 
+pub mod check;
 pub mod container;
 pub mod corefile;
 pub mod error;

@@ -12,9 +12,11 @@ use std::num::NonZeroU16;
 
 use loko_config::model::AutoPort;
 use loko_config::names::{EnvName, HostName};
+use loko_dns::check::{Check, Subject, Verdict, gather, judge, questions};
 use loko_dns::driver::{choose_port, facts, is_free};
 use loko_dns::plan::Change;
 use loko_dns::probe::{Answer, Kind, Limits, ask};
+use loko_dns::resolver::host::Host;
 use loko_dns::{DnsError, Placement, Zone, container, ensure, remove, sync};
 use loko_engine::{EdgeMode, Engine, EngineError, NetworkSpec};
 
@@ -315,4 +317,31 @@ async fn what_cannot_start_says_why_and_what_is_not_ours_stays() {
         .remove_volume(&container::volume(&bed.zone.environment))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn the_checks_find_what_runs_and_what_does_not() {
+    let Some(bed) = Bed::new("check", 15460).await else {
+        return;
+    };
+    assert_eq!(bed.ensure().await, Change::Create);
+    // A host with nothing on it: this machine's own resolver is not to be judged here.
+    let host = Host::at("/nonexistent", "/nonexistent");
+    let found = gather(&bed.engine, &bed.zone, &host).await.unwrap();
+    let wrong = |subject: Subject, checks: Vec<Check>| {
+        let failed = checks
+            .into_iter()
+            .filter(move |c| c.subject == subject && c.verdict == Verdict::Failed);
+        failed.map(|check| check.name).collect::<Vec<_>>()
+    };
+    for subject in [Subject::Container, Subject::Port, Subject::Server] {
+        assert_eq!(wrong(subject, judge(&bed.zone, &found)), [""; 0]);
+    }
+    let name = container::name(&bed.zone.environment);
+    bed.engine.stop_container(&name, 2).await.unwrap();
+    let found = gather(&bed.engine, &bed.zone, &host).await.unwrap();
+    let checks = judge(&bed.zone, &found);
+    assert_eq!(wrong(Subject::Container, checks.clone()), [name]);
+    assert_eq!(wrong(Subject::Server, checks).len(), questions(&bed.zone).len());
+    bed.remove().await;
 }
