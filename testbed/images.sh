@@ -151,9 +151,11 @@ build_dockerfile() {
   rm -rf "$context"
   mkdir -p "$context"
   cp -r "$here/images/$directory/." "$context/"
+  # Labelled from the first line on, so that what the builder keeps of the lines between is known as ours, and goes when stale.
+  sed -i "/^FROM /a LABEL $LABEL=$stamp" "$context/Dockerfile"
   for file in $(image_files "$directory"); do cp -L "$file" "$context/"; done
   # The classic builder: the other one is a plug-in that an engine of ours does not have. Host network, for apt.
-  DOCKER_BUILDKIT=0 docker build --quiet --network host --label "$LABEL=$stamp" --tag "$name" "$context" >"$context.log" 2>&1 || {
+  DOCKER_BUILDKIT=0 docker build --quiet --network host --tag "$name" "$context" >"$context.log" 2>&1 || {
     cat "$context.log" >&2
     fail "building $name failed"
   }
