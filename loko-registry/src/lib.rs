@@ -8,8 +8,12 @@
 //!
 //! Everything is pure: addresses, certificates and paths are arguments, files and objects come back as values.
 
+pub mod archive;
 pub mod distribution;
+#[cfg(feature = "driver")]
+pub mod driver;
 pub mod hosts;
+pub mod images;
 pub mod manifests;
 pub mod oci;
 pub mod source;

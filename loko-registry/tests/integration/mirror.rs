@@ -1,0 +1,96 @@
+//! Pulling through a mirror, with two stand-ins for the registries of the world.
+
+use std::collections::BTreeSet;
+
+use loko_config::model::MirrorSource;
+use loko_registry::Source;
+use loko_registry::oci::{Digest, Repository};
+
+use crate::bed::{Image, Registry, engines, has_upstreams, upstream};
+
+fn sources(hub: u16, ghcr: u16) -> Vec<Source> {
+    [(MirrorSource::DockerHub, hub), (MirrorSource::Ghcr, ghcr)]
+        .into_iter()
+        .map(|(source, port)| Source {
+            url: format!("http://127.0.0.1:{port}"),
+            ..Source::known(source)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn ten_pulls_fetch_each_blob_once_and_the_last_needs_no_upstream() {
+    if !has_upstreams() {
+        return;
+    }
+    for engine in engines() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut hub, to_hub) = upstream(directory.path());
+        let (mut ghcr, to_ghcr) = upstream(directory.path());
+        let (x, y): (Repository, Repository) = ("library/x".parse().unwrap(), "user/y".parse().unwrap());
+        let images = [Image::docker("x"), Image::docker("y")];
+        images[0].push(&to_hub, &x, "1").await;
+        images[1].push(&to_ghcr, &y, "1").await;
+        let sources = sources(hub.port, ghcr.port);
+        let registry = Registry::start(engine, directory.path(), sources.clone());
+
+        for (source, repository, image) in [(&sources[0], &x, &images[0]), (&sources[1], &y, &images[1])] {
+            let (mirror, repository) = registry.mirror(source, repository);
+            // The first is let finish; of the rest, three at once.
+            assert_eq!(
+                Image::pull(mirror, &repository, "1").await,
+                image.digest(),
+                "{engine:?}"
+            );
+            // distribution answers while it still writes what it fetched.
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            for _ in 0..3 {
+                let pull = || Image::pull(mirror, &repository, "1");
+                let (one, two, three) = tokio::join!(pull(), pull(), pull());
+                assert_eq!(BTreeSet::from([one, two, three]), BTreeSet::from([image.digest()]));
+            }
+        }
+        for (server, image) in [(&hub, &images[0]), (&ghcr, &images[1])] {
+            for blob in &image.blobs {
+                assert_eq!(server.gets(&Digest::of(blob)), 1, "{engine:?}: {}", server.log());
+            }
+        }
+
+        hub.kill();
+        ghcr.kill();
+        for (source, repository, image) in [(&sources[0], &x, &images[0]), (&sources[1], &y, &images[1])] {
+            let (mirror, repository) = registry.mirror(source, repository);
+            assert_eq!(
+                Image::pull(mirror, &repository, "1").await,
+                image.digest(),
+                "{engine:?}"
+            );
+            let pinned = Image::pull(mirror, &repository, image.digest().as_str()).await;
+            assert_eq!(pinned, image.digest(), "{engine:?}");
+            let error = mirror.manifest(&repository, &"2".parse().unwrap()).await.unwrap_err();
+            assert!(error.is_not_found(), "{engine:?}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pushed_image_without_a_namespace_is_never_asked_for_upstream() {
+    if !has_upstreams() {
+        return;
+    }
+    for engine in engines() {
+        let directory = tempfile::tempdir().unwrap();
+        let (hub, _) = upstream(directory.path());
+        let registry = Registry::start(engine, directory.path(), sources(hub.port, hub.port));
+        let image = Image::docker("mine");
+        let app: Repository = "app".parse().unwrap();
+        image.push(&registry.client, &app, "1").await;
+        let before = hub.log();
+        assert_eq!(
+            Image::pull(&registry.client, &app, "1").await,
+            image.digest(),
+            "{engine:?}"
+        );
+        assert_eq!(hub.log(), before, "{engine:?}");
+    }
+}
