@@ -19,6 +19,7 @@ pub mod nodes;
 pub mod plan;
 pub mod readiness;
 pub mod scheduling;
+pub mod secrets;
 pub mod wanted;
 pub mod workloads;
 

@@ -109,7 +109,7 @@ pub fn part(workload: &str) -> String {
     format!("{PREFIX}{}-{hash}", workload.get(..kept).unwrap_or_default())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String never fails.
         let _ = write!(text, "{byte:02x}");
