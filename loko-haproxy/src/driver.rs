@@ -3,7 +3,10 @@
 //! Callers hold one lock per engine while they [`Edge::apply`]: two at once would each render without the other's change.
 
 mod http;
+mod relay;
 mod reload;
+
+pub use relay::Relay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};

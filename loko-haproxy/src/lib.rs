@@ -9,7 +9,8 @@
 //! ```
 //!
 //! One HAProxy serves all environments, because they share 80 and 443: HTTPS by the server name of the `ClientHello`,
-//! HTTP by `Host`, and each TCP port by a frontend of its own.
+//! HTTP by `Host`, and each TCP port by a frontend of its own. UDP, which HAProxy does not forward, goes through a
+//! [`relay`] for each environment that has a UDP port.
 
 pub mod configuration;
 pub mod container;
@@ -17,9 +18,11 @@ pub mod error;
 pub mod facts;
 pub mod parse;
 pub mod portcheck;
+pub mod relay;
 pub mod render;
 pub mod routes;
 pub mod stats;
+pub mod tunnel;
 
 #[cfg(feature = "driver")]
 pub mod driver;
@@ -27,6 +30,6 @@ pub mod driver;
 pub use configuration::{Configuration, Limits, Settings};
 pub use container::Names;
 #[cfg(feature = "driver")]
-pub use driver::{Change, Done, Edge, Report};
+pub use driver::{Change, Done, Edge, Relay, Report, Status};
 pub use error::HaproxyError;
 pub use routes::{Conflict, Routes, TcpRoute, UdpRoute, Upstream};

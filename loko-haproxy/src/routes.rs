@@ -158,7 +158,7 @@ impl Routes {
                         listen: port.host_port,
                         node_port: slot.node_port(),
                         sni: if port.sni {
-                            host_names(workload, &routes.domain)
+                            BTreeSet::from_iter(own_name(workload, &routes.domain))
                         } else {
                             BTreeSet::new()
                         },
@@ -272,12 +272,15 @@ pub fn covers(domain: &Domain, host: &HostName) -> bool {
 fn host_names(workload: &Workload, domain: &Domain) -> BTreeSet<HostName> {
     let written = workload.http.iter().flat_map(|http| http.hosts.iter().cloned());
     let mut names: BTreeSet<HostName> = written.collect();
-    if names.is_empty()
-        && let Ok(name) = format!("{}.{domain}", workload.name).parse()
-    {
-        names.insert(name);
+    if names.is_empty() {
+        names.extend(own_name(workload, domain));
     }
     names
+}
+
+/// `<workload>.<domain>`, which is always a host name: [`Domain`] leaves room for it.
+fn own_name(workload: &Workload, domain: &Domain) -> Option<HostName> {
+    format!("{}.{domain}", workload.name).parse().ok()
 }
 
 struct Claim {
