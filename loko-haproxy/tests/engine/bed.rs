@@ -1,18 +1,12 @@
 //! What the tests of the driver stand on: an engine, servers in place of node ports, and a container of their own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it skips and stops at what it did not expect"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use loko_engine::driver::File;
-use loko_engine::{EdgeMode, Engine};
+use loko_engine::{ContainerSpec, EdgeMode, Engine};
 use loko_haproxy::{Change, Edge, HaproxyError, Names, Report, Routes, TcpRoute, Upstream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +18,7 @@ pub(crate) struct Bed {
     pub(crate) engine: Engine,
     pub(crate) edge: Edge,
     pub(crate) names: Names,
+    image: String,
     number: u16,
 }
 
@@ -49,15 +44,30 @@ impl Bed {
             volume: format!("loko-haproxytest-{name}"),
             network: "bridge".to_owned(),
         };
-        let edge = Edge::new(engine.clone(), image, EdgeMode::HostNetwork).named(names.clone(), 18800 + number);
+        let edge = Edge::new(engine.clone(), image.clone(), EdgeMode::HostNetwork).named(names.clone(), 18800 + number);
         let bed = Self {
             engine,
             edge,
             names,
+            image,
             number,
         };
         bed.clean().await;
         Some(bed)
+    }
+
+    /// The same where ports are published.
+    pub(crate) fn published(mut self) -> Self {
+        let image = self.image.clone();
+        self.edge =
+            Edge::new(self.engine.clone(), image, EdgeMode::Published).named(self.names.clone(), 18800 + self.number);
+        self
+    }
+
+    /// The host's own address on the network that containers are on where ports are published.
+    pub(crate) async fn gateway(&self) -> IpAddr {
+        let network = self.engine.network(&self.names.network).await.unwrap().unwrap();
+        IpAddr::V4(network.subnets[0].hosts().next().unwrap())
     }
 
     /// Routes to one node at `127.0.61.<number>`; HTTP and HTTPS at ports that no other test uses.
@@ -128,7 +138,25 @@ impl Bed {
         self.engine.start_container(&self.names.container).await.unwrap();
     }
 
+    /// A container that does nothing but have the volume mounted; its name.
+    pub(crate) async fn holder(&self) -> String {
+        let spec = ContainerSpec {
+            name: format!("{}-holder", self.names.container),
+            entrypoint: Some(vec!["sleep".to_owned()]),
+            command: Some(vec!["infinity".to_owned()]),
+            ..loko_haproxy::container::spec(&self.names, &self.image, EdgeMode::HostNetwork, Vec::new())
+        };
+        self.engine.remove_container(&spec.name).await.unwrap();
+        self.engine.create_container(&spec).await.unwrap();
+        self.engine.start_container(&spec.name).await.unwrap();
+        spec.name
+    }
+
     pub(crate) async fn clean(&self) {
+        self.engine
+            .remove_container(&format!("{}-holder", self.names.container))
+            .await
+            .unwrap();
         self.engine.remove_container(&self.names.container).await.unwrap();
         self.engine.remove_volume(&self.names.volume).await.unwrap();
     }

@@ -1,6 +1,16 @@
 //! The driver against a real engine. Without one, or without an image of HAProxy, each test says so and passes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it skips and measures, and stops at what it did not expect"
+)]
+
 mod bed;
+mod failure;
+mod published;
+mod traffic;
+mod udp;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
