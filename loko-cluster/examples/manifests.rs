@@ -15,7 +15,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use jiff::Timestamp;
 use loko_cluster::certificates::{Authority, Names};
 use loko_cluster::wanted::{self, WantedInput};
-use loko_cluster::workloads::{self, WorkloadContext};
 use loko_config::{Facts, LoadOptions, load, slots};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,8 +48,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut objects = wanted::foundation(&environment, &input)?;
     objects.extend(wanted::platform(&environment, &input)?);
-    let parts = workloads::manifests(&environment, WorkloadContext { slots: &slots })?;
-    objects.extend(parts.into_values().flatten());
     for object in objects {
         println!("---\n{}", serde_yaml::to_string(object.value())?);
     }

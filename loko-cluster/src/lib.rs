@@ -11,6 +11,7 @@
 pub mod addresses;
 pub mod certificates;
 pub mod components;
+pub mod drain;
 pub mod error;
 pub mod kubeadm;
 pub mod kubeconfig;

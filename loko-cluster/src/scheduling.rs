@@ -17,6 +17,10 @@ use loko_config::model::Nodes;
 use crate::kubeadm::Taint;
 use crate::nodes::Role;
 
+mod live;
+
+pub use live::{MANAGED_LABELS, MarkChange, ObservedMarks, changes, patch};
+
 /// On nodes where components run; the value is `true`. Outside `kubernetes.io`, because a kubelet may not give itself labels
 /// of that (Kubernetes' admission plug-in `NodeRestriction`).
 pub const RUNS_COMPONENTS: &str = "dev.loko.runs/components";

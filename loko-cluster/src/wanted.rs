@@ -87,10 +87,10 @@ pub fn images(environment: &Environment) -> Vec<String> {
     let components = &environment.components;
     let mut all = vec![components.ingress_controller.reference()];
     for workload in environment.enabled_workloads() {
-        if let loko_config::Source::Image(image) = &workload.source
-            && !all.contains(&image.image.to_string())
-        {
-            all.push(image.image.to_string());
+        for image in workloads::images(workload) {
+            if !all.contains(&image) {
+                all.push(image);
+            }
         }
     }
     if components.metrics_server.enabled {

@@ -96,6 +96,25 @@ pub fn manifests(
         .collect()
 }
 
+/// Every image that the pods of a workload run, its own first: those of init containers and sidecars as well. None for
+/// workloads whose images are not known beforehand.
+#[must_use]
+pub fn images(workload: &Workload) -> Vec<String> {
+    let Source::Image(image) = &workload.source else {
+        return Vec::new();
+    };
+    let init = image.pod.get("initContainers").and_then(|list| list.as_array());
+    let others = init.into_iter().flatten().chain(&image.sidecars);
+    let others = others.filter_map(|container| container.get("image")?.as_str());
+    let mut list = vec![image.image.to_string()];
+    for other in others {
+        if !list.iter().any(|known| known == other) {
+            list.push(other.to_owned());
+        }
+    }
+    list
+}
+
 /// The part of a workload: `workload-<name>`, shortened with a hash where a label's 63 bytes do not hold it.
 #[must_use]
 pub fn part(workload: &str) -> String {

@@ -161,3 +161,22 @@ workloads:
     assert_eq!(entry_points("workload-two"), r#"["tcp-1","tcp-4"]"#);
     assert_eq!(entry_points("workload-three"), r#"["tcp-3"] ["tcp-2"]"#);
 }
+
+#[test]
+fn images_of_all_containers_are_known() {
+    let environment = environment(
+        r#"
+name: dev
+workloads:
+  user:
+    - name: shop
+      image: "shop:1"
+      initContainers: [{name: first, image: "migrate:1"}, {name: second, image: "shop:1"}]
+      sidecars: [{name: exporter, image: "exporter:1"}]
+"#,
+    );
+    assert_eq!(
+        images(&environment.workloads.list[0]),
+        ["shop:1", "migrate:1", "exporter:1"]
+    );
+}
