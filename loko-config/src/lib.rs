@@ -14,6 +14,7 @@
 //!     Environment
 //! ```
 
+pub mod edit;
 mod expand;
 mod generate;
 mod load;
@@ -30,6 +31,7 @@ mod shape;
 pub mod show;
 pub mod slots;
 pub mod variables;
+pub mod versions;
 mod write;
 mod yaml;
 

@@ -33,11 +33,11 @@ pub fn json_schema() -> String {
     out
 }
 
-/// JSON whose keys stay in order, whatever features serde_json is built with.
+/// JSON whose keys stay in order, whatever features `serde_json` is built with.
 enum Ordered {
     Leaf(String),
-    Array(Vec<Ordered>),
-    Object(Vec<(String, Ordered)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Ordered {

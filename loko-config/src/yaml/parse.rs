@@ -402,3 +402,40 @@ fn size(node: &Node) -> usize {
         Value::Map(map) => map.entries.iter().map(|entry| size(&entry.value)).sum(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    fn dump(node: &Node, text: &str, path: &str, out: &mut String) {
+        let source = text.get(node.span.start..node.span.end).unwrap_or("?");
+        let _ = writeln!(out, "{path} {}..{} {source:?}", node.span.start, node.span.end);
+        match &node.value {
+            Value::Scalar(_) => {}
+            Value::List(list) => {
+                for (at, item) in list.items.iter().enumerate() {
+                    dump(item, text, &format!("{path}[{at}]"), out);
+                }
+            }
+            Value::Map(map) => {
+                for entry in &map.entries {
+                    let key = text.get(entry.key_span.start..entry.key_span.end).unwrap_or("?");
+                    assert_eq!(key.trim_matches(['"', '\'']), entry.key);
+                    dump(&entry.value, text, &format!("{path}.{}", entry.key), out);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn spans_cover_what_was_written() {
+        let text = "a: plain # c\nb: \"q\\n\"\nc: 'single'\nd: |\n  one\n  two\n\ne: >-\n    x\n    y\nf:\ng: ~\nh: [1, {x: y}, ]\ni:\n- z\n-   k: v\n    l:\n-\nj: {}\nk: plain\n  over lines\n\"l\": &an [w]\nm: *an\nn: !!str 5\no:\n  - p:\n      q: *an\n";
+        let parsed = parse(text);
+        assert!(parsed.issues.is_empty(), "{:?}", parsed.issues);
+        let mut out = String::new();
+        dump(&parsed.root.unwrap(), text, "", &mut out);
+        insta::assert_snapshot!(out);
+    }
+}
