@@ -23,7 +23,7 @@ use crate::container::{CONFIGURATION, DIRECTORY, Names, environment_of, routes_f
 use crate::error::HaproxyError;
 use crate::portcheck::{self, Wanted};
 use crate::render::render;
-use crate::routes::{Routes, conflicts};
+use crate::routes::{Routes, conflicts, reserved};
 use crate::stats::{self, Statistics};
 use crate::{facts, parse};
 
@@ -128,7 +128,9 @@ impl Edge {
         let environment = change.environment();
         match change {
             Change::Put(wanted) => {
-                let conflicts = conflicts(&routes, wanted);
+                let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
+                let mut conflicts = conflicts(&routes, wanted);
+                conflicts.extend(reserved(own, wanted));
                 if !conflicts.is_empty() {
                     let environment = environment.clone();
                     return Err(HaproxyError::Conflicts { environment, conflicts });
@@ -164,7 +166,10 @@ impl Edge {
                 .and_then(|csv| stats::parse(&csv).ok())
                 .map(|rows| Statistics::of(&rows));
             let command = ExecSpec::new(["sh", "-c", facts::WORKERS_COMMAND]);
-            old_workers = facts::old_workers(&self.engine.exec(&self.names.container, &command).await?.text());
+            let listed = self.engine.exec(&self.names.container, &command).await;
+            old_workers = listed
+                .map(|output| facts::old_workers(&output.text()))
+                .unwrap_or_default();
         }
         Ok(Status {
             container: found.container.as_ref().map(|container| container.state),

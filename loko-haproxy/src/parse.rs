@@ -329,7 +329,7 @@ fn server(input: &str) -> IResult<&str, Server> {
         ),
         alt((
             tag(" send-proxy-v2"),
-            tag(" check inter 1s downinter 500ms fall 2 rise 1"),
+            tag(" check inter 1s downinter 500ms fall 3 rise 1"),
             tag(""),
         )),
     )

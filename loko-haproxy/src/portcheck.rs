@@ -18,7 +18,7 @@ use serde::Serialize;
 mod read;
 
 #[cfg(feature = "driver")]
-pub use read::{check, read};
+pub use read::{address_is_here, check, read};
 
 /// A port that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

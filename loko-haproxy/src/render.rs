@@ -163,7 +163,7 @@ fn backend_section(backend: &Backend) -> BackendSection {
     let (purpose, suffix) = match &backend.id.target {
         Target::Nodes => (
             "health of the nodes that run Traefik".to_owned(),
-            "check inter 1s downinter 500ms fall 2 rise 1".to_owned(),
+            "check inter 1s downinter 500ms fall 3 rise 1".to_owned(),
         ),
         // Traefik trusts the header from the engine's network only, and learns the client's address from it.
         Target::Http => ("HTTP".to_owned(), "send-proxy-v2".to_owned()),

@@ -75,7 +75,7 @@ pub struct UdpRoute {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum Conflict {
     /// Two want the same port.
-    #[error("{protocol} port {address} of {wanted} is already {had} of the environment {environment}")]
+    #[error("{protocol} port {address} of {wanted} is taken by {had} of the environment {environment}")]
     #[diagnostic(
         code(loko::haproxy::port),
         help(
@@ -93,6 +93,18 @@ pub enum Conflict {
         had: String,
         /// Who has it.
         environment: EnvName,
+    },
+    /// HAProxy's own statistics listen there.
+    #[error("tcp port {address} of {wanted} is that of HAProxy's statistics")]
+    #[diagnostic(
+        code(loko::haproxy::reserved),
+        help("give it another port with `network.port-overrides` or `network.lb-ports`")
+    )]
+    Reserved {
+        /// Address and port.
+        address: SocketAddr,
+        /// What wants it.
+        wanted: String,
     },
     /// Two have the same domain.
     #[error("the domain {domain} is already that of the environment {environment}")]
@@ -260,6 +272,24 @@ pub fn conflicts(there: &BTreeMap<EnvName, Routes>, wanted: &Routes) -> Vec<Conf
     found
 }
 
+/// What `wanted` asks for and HAProxy's own statistics have.
+#[must_use]
+pub fn reserved(statistics: SocketAddr, wanted: &Routes) -> Vec<Conflict> {
+    let own = Claim {
+        address: statistics,
+        protocol: Protocol::Tcp,
+        kind: Kind::Plain,
+        what: String::new(),
+    };
+    let claims = wanted.claims().into_iter().filter(|claim| claim.collides_with(&own));
+    claims
+        .map(|claim| Conflict::Reserved {
+            address: claim.address,
+            wanted: claim.what,
+        })
+        .collect()
+}
+
 /// Whether `host` is `domain` or under it.
 #[must_use]
 pub fn covers(domain: &Domain, host: &HostName) -> bool {
@@ -369,7 +399,7 @@ pub(crate) mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].to_string(),
-            "tcp port 127.0.0.1:5432 of the workload postgres is already the workload postgres of the environment dev"
+            "tcp port 127.0.0.1:5432 of the workload postgres is taken by the workload postgres of the environment dev"
         );
         let elsewhere = Routes {
             address: "127.0.0.2".parse().unwrap(),
@@ -439,6 +469,14 @@ pub(crate) mod tests {
         let dev = routes("dev", "0.0.0.0", "dev.me");
         let shop = routes("shop", "127.0.0.2", "shop.me");
         assert_eq!(conflicts(&there(&[&dev]), &shop).len(), 3, "80, 443 and 5432");
+    }
+
+    #[test]
+    fn the_port_of_the_statistics_is_not_given_away() {
+        let statistics = "127.0.0.1:5432".parse().unwrap();
+        let dev = routes("dev", "127.0.0.1", "dev.me");
+        assert_eq!(reserved(statistics, &dev).len(), 1);
+        assert_eq!(reserved(statistics, &routes("dev", "127.0.0.2", "dev.me")), []);
     }
 
     #[test]

@@ -47,12 +47,30 @@ pub enum State {
     Up,
     /// No node does, or nobody listens.
     Down,
+    /// The address is none of this host's: it was on another network when the routes were made. The next `loko create` or
+    /// `loko tunnel sync` finds the new one.
+    AddressAway,
 }
 
-/// The ports of one environment, as they are served. `statistics` are HAProxy's, `None` where it does not answer; `relay`
-/// says whether the environment's UDP relay runs.
+/// What is known of an environment's way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// HAProxy's; `None` where it does not answer.
+    pub statistics: Option<&'a Statistics>,
+    /// Whether the environment's UDP relay runs.
+    pub relay: bool,
+    /// Whether the environment's address is one of this host's.
+    pub address_here: bool,
+}
+
+/// The ports of one environment, as they are served.
 #[must_use]
-pub fn tunnels(routes: &Routes, statistics: Option<&Statistics>, relay: bool) -> Vec<Tunnel> {
+pub fn tunnels(routes: &Routes, seen: Seen<'_>) -> Vec<Tunnel> {
+    let Seen {
+        statistics,
+        relay,
+        address_here,
+    } = seen;
     let health = statistics
         .map(|statistics| statistics.nodes(&routes.environment))
         .unwrap_or_default();
@@ -82,7 +100,11 @@ pub fn tunnels(routes: &Routes, statistics: Option<&Statistics>, relay: bool) ->
                 .map(|node| (node.name.clone(), health.get(&node.name).cloned()))
                 .collect(),
             traffic: backend.map(|backend| backend.traffic),
-            state: if served { State::Up } else { State::Down },
+            state: match (address_here, served) {
+                (false, _) => State::AddressAway,
+                (true, true) => State::Up,
+                (true, false) => State::Down,
+            },
         }
     };
     let at = |port| NonZeroU16::new(port).unwrap_or(NonZeroU16::MIN);
@@ -140,12 +162,25 @@ mod tests {
             dev:https,loko-dev-control-plane,1,20,300,4000,UP,5,\n\
             dev:tcp:postgres:5432,loko-dev-worker,0,0,0,0,DOWN,2,\n";
         let statistics = Statistics::of(&parse(csv).unwrap());
-        let all = tunnels(&dev, Some(&statistics), true);
-        insta::assert_yaml_snapshot!(all);
+        let seen = Seen {
+            statistics: Some(&statistics),
+            relay: true,
+            address_here: true,
+        };
+        insta::assert_yaml_snapshot!(tunnels(&dev, seen));
+        let silent = Seen {
+            statistics: None,
+            ..seen
+        };
+        assert!(tunnels(&dev, silent).iter().all(|tunnel| tunnel.state == State::Down));
+        let away = Seen {
+            address_here: false,
+            ..seen
+        };
         assert!(
-            tunnels(&dev, None, true)
+            tunnels(&dev, away)
                 .iter()
-                .all(|tunnel| tunnel.state == State::Down)
+                .all(|tunnel| tunnel.state == State::AddressAway)
         );
     }
 }

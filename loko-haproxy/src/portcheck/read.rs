@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use loko_config::model::Protocol;
@@ -26,6 +26,12 @@ pub fn check(wanted: &[Wanted], containers: &[ContainerFacts], ours: &BTreeSet<S
         found.extend(busy);
     }
     found
+}
+
+/// Whether an address is one of this host's. HAProxy listens on one that is not without complaint.
+#[must_use]
+pub fn address_is_here(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok_and(|socket| socket.local_addr().is_ok())
 }
 
 /// The facts below `proc`, which is `/proc`. Looking through all processes takes time on a busy machine and is done only
@@ -98,6 +104,13 @@ fn unseen(wanted: &Wanted) -> Conflict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_here_and_a_test_network_is_not() {
+        assert!(address_is_here("127.0.0.1".parse().unwrap()));
+        // TEST-NET-3 of RFC 5737.
+        assert!(!address_is_here("203.0.113.77".parse().unwrap()));
+    }
 
     #[test]
     fn our_own_listener_is_found_with_its_process() {

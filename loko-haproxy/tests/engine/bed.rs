@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use loko_engine::driver::File;
+use loko_engine::driver::{ExecSpec, File};
 use loko_engine::{ContainerSpec, EdgeMode, Engine};
 use loko_haproxy::{Change, Edge, HaproxyError, Names, Report, Routes, TcpRoute, Upstream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -130,6 +130,14 @@ impl Bed {
             .map(|(path, contents)| File::new(format!("{DIRECTORY}/{path}"), contents.clone()))
             .collect();
         self.engine.put_files(&self.names.container, &files).await.unwrap();
+    }
+
+    /// What HAProxy says of its configuration beside that it is valid.
+    pub(crate) async fn warnings(&self) -> String {
+        let check = ExecSpec::new(["haproxy", "-c", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]);
+        let output = self.engine.exec(&self.names.container, &check).await.unwrap();
+        assert_eq!(output.code, 0);
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// As a restart of the engine does it.

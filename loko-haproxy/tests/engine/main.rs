@@ -169,6 +169,7 @@ async fn two_environments_share_http_by_host_and_one_leaves() {
     let error = bed.put(&thief).await.unwrap_err();
     assert!(matches!(error, HaproxyError::Conflicts { .. }));
 
+    assert_eq!(bed.warnings().await, "", "HAProxy has nothing to say of the file");
     bed.edge.apply(&Change::Remove("shop".parse().unwrap())).await.unwrap();
     assert!(get(&http, "a.dev.me").await.unwrap().ends_with("one"));
     let all: BTreeSet<String> = bed
