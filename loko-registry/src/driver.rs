@@ -2,7 +2,9 @@
 
 mod error;
 mod load;
+mod survey;
 mod transfer;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 pub use error::ClientError;
 pub use load::{Loaded, Progress, load};
+pub use warm::{Warmed, warm};
 
 use crate::oci::auth::{self, Answer, Authorization, Challenge};
 use crate::oci::calls::{Catalog, Listed, Page, Tags};

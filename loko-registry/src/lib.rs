@@ -14,6 +14,7 @@ pub mod distribution;
 pub mod driver;
 pub mod hosts;
 pub mod images;
+pub mod inventory;
 pub mod manifests;
 pub mod oci;
 pub mod source;
@@ -21,6 +22,7 @@ pub mod spec;
 pub mod zot;
 
 pub use hosts::{HostChanges, HostsFile};
+pub use inventory::{ImageSummary, Inventory};
 pub use manifests::{Identity, Place};
 pub use source::{Source, SourceError};
 pub use spec::{Credentials, RegistrySpec};

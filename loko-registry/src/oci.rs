@@ -20,6 +20,7 @@ pub mod upload;
 pub use auth::{Authorization, Challenge};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::ProtocolError;
+pub(crate) use http::encode;
 pub use http::{Method, Request, Response, Scope};
 pub use manifest::{Descriptor, Manifest, Platform};
 pub use name::{Reference, Repository};

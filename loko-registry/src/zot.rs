@@ -1,6 +1,7 @@
 //! Zot's configuration (`config.json`) as types. Only keys that are set are written, and only those that the given version knows:
 //! Zot refuses to start on a key that it does not know (`pkg/cli/server/root.go`, `LoadConfiguration`).
 
+pub mod search;
 mod version;
 
 use std::collections::BTreeMap;

@@ -90,7 +90,7 @@ impl Response {
 
     /// Turns every status but a given one into the error it stands for. `what` is what was asked about (`the manifest app:1`),
     /// `action` what was to be done with it (`read the manifest app:1`).
-    pub(super) fn expect(&self, status: u16, action: &str, what: &str) -> Result<(), ProtocolError> {
+    pub(crate) fn expect(&self, status: u16, action: &str, what: &str) -> Result<(), ProtocolError> {
         if self.status == status {
             return Ok(());
         }
@@ -151,7 +151,7 @@ impl Scope {
 }
 
 /// Encodes a value for a query (RFC 3986, section 2.1).
-pub(super) fn encode(value: &str) -> String {
+pub(crate) fn encode(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {

@@ -14,3 +14,5 @@ mod mirror;
 mod push;
 mod rendered;
 mod sample;
+#[cfg(feature = "driver")]
+mod survey;
