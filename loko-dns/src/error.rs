@@ -44,6 +44,15 @@ pub enum DnsError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Engine(#[from] EngineError),
+    /// The host's resolver cannot be told.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Resolver(#[from] crate::resolver::ResolverError),
+    /// Telling the host's resolver failed.
+    #[cfg(feature = "driver")]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Host(#[from] crate::resolver::host::HostError),
     /// dnsmasq refused a configuration before it was put in force; what runs was left as it is.
     #[error("dnsmasq refuses the configuration of {container}: {output}")]
     #[diagnostic(

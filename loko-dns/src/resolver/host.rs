@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use loko_config::names::EnvName;
 use miette::Diagnostic;
+use serde::Serialize;
 use thiserror::Error;
 use tokio::process::Command;
 
 use super::action::{self, Action};
-use super::{DIRECTORIES, Facts, LinkFacts, Version, backend};
+use super::{DIRECTORIES, Facts, LinkFacts, Plan, Version, backend};
+use crate::error::DnsError;
 use crate::parse::{self, Line};
 use crate::probe::{self, Kind, Limits};
 use crate::zone::Zone;
@@ -35,6 +37,16 @@ pub enum Privilege {
     Own,
     /// `sudo` gives them, after asking for a password where it must.
     Sudo,
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outcome {
+    /// The plan.
+    pub plan: Plan,
+    /// Whether its actions were carried out. False with actions in the plan: nobody gave the rights for them.
+    pub applied: bool,
 }
 
 /// What failed on the host.
@@ -112,6 +124,41 @@ impl Host {
             link,
             resolves: None,
         }
+    }
+
+    /// Sends queries under the zone's domain to its dnsmasq. Without `privilege` nothing is done, and the plan says what
+    /// would be.
+    pub async fn ensure(&self, zone: &Zone, privilege: Option<Privilege>) -> Result<Outcome, DnsError> {
+        let plan = super::set(zone, &self.facts(zone).await)?;
+        self.carry_out(plan, privilege).await
+    }
+
+    /// Takes back what was written for an environment.
+    pub async fn revert(&self, environment: &EnvName, privilege: Option<Privilege>) -> Result<Outcome, DnsError> {
+        let plan = super::unset(environment, &self.files(Some(environment)).await);
+        self.carry_out(plan, privilege).await
+    }
+
+    async fn carry_out(&self, plan: Plan, privilege: Option<Privilege>) -> Result<Outcome, DnsError> {
+        if let Some(privilege) = privilege {
+            self.apply(&plan.actions, privilege).await?;
+        }
+        Ok(Outcome {
+            applied: privilege.is_some() || plan.actions.is_empty(),
+            plan,
+        })
+    }
+
+    /// How actions can get their rights: this process is root's, or `sudo` asks a person at the terminal, or `sudo` asks
+    /// nobody. `None`: they cannot.
+    pub async fn privilege(&self, terminal: bool) -> Option<Privilege> {
+        let root = self.query(&["id", "-u"]).await.is_some_and(|id| id.trim() == "0");
+        if root {
+            return Some(Privilege::Own);
+        }
+        let asks = terminal && self.query(&["sudo", "--version"]).await.is_some();
+        let quiet = asks || self.query(&["sudo", "-n", "true"]).await.is_some();
+        quiet.then_some(Privilege::Sudo)
     }
 
     /// Carries out actions, and stops at the first that fails.
