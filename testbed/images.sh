@@ -7,6 +7,7 @@
 #   # debian: PACKAGE   the Debian package whose version the tag claims
 #   # part-of: node     only there for the node image: of no use where that one is pulled
 #   # given: VARIABLE   made only when that variable names the file to copy
+#   # with: laboratory  made only when `bed up --with laboratory` asks for it
 
 # image_field DIRECTORY FIELD: the field's value, versions filled in.
 image_field() {
@@ -30,6 +31,7 @@ wanted_images() {
     directory=$(basename "$path")
     variable=$(image_field "$directory" given)
     if [ "$1" = pull ] && [ "$(image_field "$directory" part-of)" = node ]; then continue; fi
+    if [ -n "$(image_field "$directory" with)" ] && [ -z "${with_laboratory:-}" ]; then continue; fi
     if [ "$1" = build ] && [ -n "$variable" ] && [ ! -f "${!variable:-}" ]; then continue; fi
     echo "$directory"
   done
