@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use loko_config::Source;
 use loko_config::model::Protocol;
 use loko_haproxy::portcheck::{self, Wanted};
+use loko_haproxy::routes::Routes;
 
 use crate::context::Platform;
 use crate::error::CliError;
-use crate::up::Observed;
+use crate::up::{self, Observed};
 
 /// Kubernetes versions that kubeadm's v1beta4 configuration is read by.
 const OLDEST_KUBERNETES: (u64, u64) = (1, 31);
@@ -18,6 +19,9 @@ const OLDEST_KUBERNETES: (u64, u64) = (1, 31);
 pub(crate) async fn check(platform: &Platform, observed: &Observed) -> Result<(), CliError> {
     kubernetes(platform)?;
     workloads(platform)?;
+    // What another environment has is refused by its name.
+    let routes = Routes::new(&platform.environment, platform.address, Vec::new(), &observed.slots);
+    up::edge(platform).check(&routes).await?;
     let conflicts = ports(platform, observed).await?;
     if conflicts.is_empty() {
         Ok(())
@@ -86,6 +90,8 @@ pub(crate) fn wanted_ports(platform: &Platform) -> Vec<Wanted> {
 /// share the edge, and what they cannot share it refuses itself.
 pub(crate) async fn ports(platform: &Platform, observed: &Observed) -> Result<Vec<String>, CliError> {
     let mut wanted = wanted_ports(platform);
+    let served = up::edge(platform).served().await?;
+    wanted.retain(|port| !served.contains(port));
     let api = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), observed.api_port.get());
     let first = loko_cluster::nodes::names(&platform.environment)
         .next()

@@ -71,6 +71,8 @@ pub fn spec(names: &Names, image: &str, mode: EdgeMode, published: Vec<Published
         ),
         // Root, because the engine gives capabilities to no other user; and of root's only this one.
         user: Some("0:0".to_owned()),
+        // An engine that remaps users refuses the host's network without this.
+        host_user_namespace: mode == EdgeMode::HostNetwork,
         cap_drop: vec!["ALL".to_owned()],
         cap_add: vec!["NET_BIND_SERVICE".to_owned()],
         security_opt: vec!["no-new-privileges".to_owned()],

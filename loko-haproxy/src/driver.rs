@@ -128,13 +128,7 @@ impl Edge {
         let environment = change.environment();
         match change {
             Change::Put(wanted) => {
-                let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
-                let mut conflicts = conflicts(&routes, wanted);
-                conflicts.extend(reserved(own, wanted));
-                if !conflicts.is_empty() {
-                    let environment = environment.clone();
-                    return Err(HaproxyError::Conflicts { environment, conflicts });
-                }
+                self.refuse_conflicts(&routes, wanted)?;
                 routes.insert(environment.clone(), (**wanted).clone());
             }
             Change::Remove(_) => {
@@ -145,6 +139,38 @@ impl Edge {
             return self.remove(&found).await;
         }
         self.bring_to(&found, &routes, environment).await
+    }
+
+    /// Refuses routes that another environment's exclude, as [`Edge::apply`] would, and changes nothing.
+    pub async fn check(&self, wanted: &Routes) -> Result<(), HaproxyError> {
+        let there = self.look().await?.stored(Some(&wanted.environment))?;
+        self.refuse_conflicts(&there, wanted)
+    }
+
+    /// The sockets of the host that are in use because we use them: what HAProxy serves, and the UDP ports of all
+    /// environments. A user who is not root cannot see whose a socket of HAProxy is, so [`portcheck`] is not asked of these.
+    pub async fn served(&self) -> Result<BTreeSet<Wanted>, HaproxyError> {
+        let found = self.look().await?;
+        if !found.container.as_ref().is_some_and(ContainerFacts::is_running) {
+            return Ok(BTreeSet::new());
+        }
+        let at = |address, protocol| Wanted { address, protocol };
+        let listeners = found
+            .configuration()
+            .map(|served| served.listeners())
+            .unwrap_or_default();
+        let mut served: BTreeSet<Wanted> = listeners
+            .into_iter()
+            .map(|address| at(address, Protocol::Tcp))
+            .collect();
+        for routes in found.stored(None)?.values() {
+            let udp = routes
+                .udp
+                .iter()
+                .map(|route| SocketAddr::new(routes.address, route.listen.get()));
+            served.extend(udp.map(|address| at(address, Protocol::Udp)));
+        }
+        Ok(served)
     }
 
     /// The routes of all environments, as they are stored.
@@ -178,6 +204,19 @@ impl Edge {
             as_written: parse::is_as_written(file),
             statistics,
             old_workers,
+        })
+    }
+
+    fn refuse_conflicts(&self, there: &BTreeMap<EnvName, Routes>, wanted: &Routes) -> Result<(), HaproxyError> {
+        let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
+        let mut found = conflicts(there, wanted);
+        found.extend(reserved(own, wanted));
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(HaproxyError::Conflicts {
+            environment: wanted.environment.clone(),
+            conflicts: found,
         })
     }
 

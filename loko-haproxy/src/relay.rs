@@ -72,6 +72,8 @@ pub fn spec(routes: &Routes, image: &str, mode: EdgeMode, network: &str) -> Opti
         entrypoint: Some(vec!["traefik".to_owned()]),
         command: Some(command),
         user: Some("0:0".to_owned()),
+        // An engine that remaps users refuses the host's network without this.
+        host_user_namespace: mode == EdgeMode::HostNetwork,
         cap_drop: vec!["ALL".to_owned()],
         cap_add: vec!["NET_BIND_SERVICE".to_owned()],
         security_opt: vec!["no-new-privileges".to_owned()],

@@ -30,6 +30,21 @@ async fn routes_come_change_and_go() {
     assert!(report.opened.contains(&"127.0.60.1:18032".parse().unwrap()));
     assert_eq!(send_and_receive("127.0.60.1:18032", b"hello").await.unwrap(), b"hello");
 
+    // What is in use by ourselves is known without looking at processes.
+    let in_use = bed.edge.served().await.unwrap();
+    assert!(
+        served
+            .iter()
+            .any(|port| port.address == "127.0.60.1:18032".parse().unwrap())
+    );
+    bed.edge.check(&dev).await.unwrap();
+    let other = bed.routes("other", "127.0.60.1", &[(18032, 1)]);
+    let error = bed.edge.check(&other).await.unwrap_err();
+    assert!(
+        matches!(&error, HaproxyError::Conflicts { conflicts, .. } if conflicts.len() == 1),
+        "{error}"
+    );
+
     // Again: nothing, and fast.
     let started = bed.started_at().await;
     let before = Instant::now();
