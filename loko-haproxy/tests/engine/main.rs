@@ -33,7 +33,7 @@ async fn routes_come_change_and_go() {
     // What is in use by ourselves is known without looking at processes.
     let in_use = bed.edge.served().await.unwrap();
     assert!(
-        served
+        in_use
             .iter()
             .any(|port| port.address == "127.0.60.1:18032".parse().unwrap())
     );
