@@ -65,7 +65,7 @@ pub(crate) enum Format {
 /// When to use color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always
     Always,
@@ -131,6 +131,9 @@ pub(crate) struct Create {
     /// Leave the user's kubeconfig alone
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,
+    /// Leave this host's resolver alone
+    #[arg(long)]
+    pub(crate) no_resolver: bool,
 }
 
 /// Options of `destroy`.

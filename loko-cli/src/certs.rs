@@ -1,8 +1,11 @@
 //! The authority of this machine and the certificate of an environment: found in the home, or made there.
 
+use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use loko_cluster::certificates::{Authority, Decision, Leaf, Names, renewal};
+use loko_cluster::wanted;
 use loko_config::Environment;
+use loko_registry::{Place, RegistrySpec};
 
 use crate::context;
 use crate::error::CliError;
@@ -12,6 +15,8 @@ use crate::state::{self, Home};
 #[derive(Debug, Clone)]
 pub(crate) struct Certificates {
     pub(crate) leaf: Leaf,
+    /// The registry's own, for its address inside the cluster, where there is a registry.
+    pub(crate) registry: Option<Leaf>,
     pub(crate) authority_pem: String,
     pub(crate) issued: Option<String>,
 }
@@ -33,7 +38,8 @@ pub(crate) fn authority(home: &Home, now: Timestamp) -> Result<(Authority, bool)
     Ok((authority, true))
 }
 
-/// The certificate of an environment's names, issued where the one that is there does not fit or grows old.
+/// The certificates of an environment: of its names, and of its registry. Issued where the one that is there does not fit
+/// or grows old, or where `force` asks for it.
 pub(crate) fn ensure(
     home: &Home,
     environment: &Environment,
@@ -41,40 +47,76 @@ pub(crate) fn ensure(
     now: Timestamp,
 ) -> Result<Certificates, CliError> {
     let (authority, _) = authority(home, now)?;
+    let name = environment.name.as_str();
     let hosts: Vec<String> = environment
         .enabled_workloads()
         .filter_map(|workload| workload.http.as_ref())
         .flat_map(|http| http.hosts.iter().map(ToString::to_string))
         .collect();
     let names = Names::of_domain(environment.network.domain.as_str(), hosts.iter().map(String::as_str));
-    let (certificate, key) = home.leaf(environment.name.as_str());
-    let existing = match (state::read(&certificate)?, state::read(&key)?) {
-        (Some(certificate_pem), Some(key_pem)) => Some(Leaf {
-            certificate_pem,
-            key_pem,
-        }),
-        _ => None,
+    let mut issuing = Issuer {
+        authority: &authority,
+        force,
+        now,
+        issued: None,
     };
-    let authority_pem = authority.certificate_pem().to_owned();
-    let reason = match renewal(now, existing.as_ref(), &names, &authority) {
-        Decision::Renew { reason } => Some(reason.to_string()),
-        Decision::Keep => force.then(|| "asked for".to_owned()),
+    let leaf = issuing.ensure(home.leaf(name, "tls"), &names)?;
+    let registry = match RegistrySpec::of(environment)? {
+        Some(spec) => {
+            let names = registry_names(&spec, &wanted::registry_place(environment)?);
+            Some(issuing.ensure(home.leaf(name, "registry"), &names)?)
+        }
+        None => None,
     };
-    if let (None, Some(leaf)) = (&reason, existing) {
-        return Ok(Certificates {
-            leaf,
-            authority_pem,
-            issued: None,
-        });
-    }
-    let leaf = authority.issue(&names, now)?;
-    state::write(&key, leaf.key_pem.as_bytes(), true)?;
-    state::write(&certificate, leaf.certificate_pem.as_bytes(), false)?;
     Ok(Certificates {
         leaf,
-        authority_pem,
-        issued: reason,
+        registry,
+        authority_pem: authority.certificate_pem().to_owned(),
+        issued: issuing.issued,
     })
+}
+
+fn registry_names(spec: &RegistrySpec, place: &Place) -> Names {
+    let mut names = Names::default();
+    for name in loko_registry::manifests::certificate_names(spec, place) {
+        match name.parse() {
+            Ok(address) => drop(names.addresses.insert(address)),
+            Err(_) => drop(names.dns.insert(name)),
+        }
+    }
+    names
+}
+
+/// Issues what is missing, and remembers the first reason.
+struct Issuer<'a> {
+    authority: &'a Authority,
+    force: bool,
+    now: Timestamp,
+    issued: Option<String>,
+}
+
+impl Issuer<'_> {
+    fn ensure(&mut self, (certificate, key): (Utf8PathBuf, Utf8PathBuf), names: &Names) -> Result<Leaf, CliError> {
+        let existing = match (state::read(&certificate)?, state::read(&key)?) {
+            (Some(certificate_pem), Some(key_pem)) => Some(Leaf {
+                certificate_pem,
+                key_pem,
+            }),
+            _ => None,
+        };
+        let reason = match renewal(self.now, existing.as_ref(), names, self.authority) {
+            Decision::Renew { reason } => Some(reason.to_string()),
+            Decision::Keep => self.force.then(|| "asked for".to_owned()),
+        };
+        if let (None, Some(leaf)) = (&reason, existing) {
+            return Ok(leaf);
+        }
+        let leaf = self.authority.issue(names, self.now)?;
+        state::write(&key, leaf.key_pem.as_bytes(), true)?;
+        state::write(&certificate, leaf.certificate_pem.as_bytes(), false)?;
+        self.issued = self.issued.take().or(reason);
+        Ok(leaf)
+    }
 }
 
 #[cfg(test)]

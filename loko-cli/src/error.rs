@@ -38,6 +38,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Expand(#[from] loko_config::ExpandError),
+    /// A mirror of the registry cannot be.
+    #[error(transparent)]
+    #[diagnostic(code(loko::registry::source), help("see `registry.mirroring.sources` in loko.yaml"))]
+    RegistrySource(#[from] loko_registry::SourceError),
     /// The command line asks for something that cannot be.
     #[error("{message}")]
     #[diagnostic(code(loko::usage), help("{help}"))]
@@ -154,6 +158,7 @@ impl CliError {
             Self::NoConfiguration { .. }
             | Self::NoEnvironment { .. }
             | Self::Configuration(_)
+            | Self::RegistrySource(_)
             | Self::Expand(_)
             | Self::Usage { .. } => exit::USAGE,
             Self::File { .. } | Self::NoTerminal { .. } | Self::Interrupted | Self::Ports { .. } | Self::Edge(_) => {

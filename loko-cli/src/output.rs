@@ -41,7 +41,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     }
     table
         .lines()
-        .map(|line| line.trim_end().to_owned())
+        .map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default().to_owned())
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -50,7 +50,8 @@ pub(crate) enum Outcome {
 #[serde(rename_all = "kebab-case")]
 struct Event<'a> {
     step: &'a str,
-    event: &'a str,
+    #[serde(rename = "event")]
+    what: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +164,7 @@ impl Line {
 fn json(step: &str, event: &str, message: Option<&str>, seconds: Option<f64>) -> String {
     serde_json::to_string(&Event {
         step,
-        event,
+        what: event,
         message,
         seconds,
     })

@@ -7,7 +7,7 @@
 //! ├─ edge.lock                        held while HAProxy, which all environments share, is changed
 //! └─ environments/<name>/
 //!    ├─ loko.yaml                     as it was last applied
-//!    ├─ certs/{tls.crt, tls.key}      of the domain
+//!    ├─ certs/{tls,registry}.{crt,key} of the domain, and of the registry
 //!    ├─ kubeconfig                    0600
 //!    └─ lock                          held while the environment is changed
 //! ```
@@ -57,9 +57,10 @@ impl Home {
         self.environments().join(name)
     }
 
-    pub(crate) fn leaf(&self, name: &str) -> (Utf8PathBuf, Utf8PathBuf) {
+    /// Certificate and key of `of`: `tls` for the domain, `registry`.
+    pub(crate) fn leaf(&self, name: &str, of: &str) -> (Utf8PathBuf, Utf8PathBuf) {
         let certs = self.environment(name).join("certs");
-        (certs.join("tls.crt"), certs.join("tls.key"))
+        (certs.join(format!("{of}.crt")), certs.join(format!("{of}.key")))
     }
 
     pub(crate) fn kubeconfig(&self, name: &str) -> Utf8PathBuf {

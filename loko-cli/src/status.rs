@@ -161,7 +161,7 @@ pub(crate) fn verdict<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> (Sta
         .collect();
     let summary = match worst {
         State::Up | State::Disabled => "everything answers".to_owned(),
-        state => format!("{} {}", state.as_str(), of_worst.join(", ")),
+        State::Starting | State::Stopped | State::Down => format!("{} {}", worst.as_str(), of_worst.join(", ")),
     };
     (worst, summary)
 }

@@ -137,7 +137,7 @@ pub(crate) trait IntoNeeds {
 
 impl<T> IntoNeeds for Result<T, Stopped> {
     type Value = T;
-    fn into_needs(self) -> Result<T, Stopped> {
+    fn into_needs(self) -> Self {
         self
     }
 }

@@ -28,6 +28,10 @@ pub enum ClusterError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Workload(#[from] crate::workloads::WorkloadError),
+    /// A mirror of the registry cannot be.
+    #[error(transparent)]
+    #[diagnostic(code(loko::cluster::registry_source))]
+    RegistrySource(#[from] loko_registry::SourceError),
     /// A kubeconfig cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]

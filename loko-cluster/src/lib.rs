@@ -10,6 +10,7 @@
 
 pub mod addresses;
 pub mod certificates;
+pub mod cni;
 pub mod components;
 pub mod drain;
 pub mod error;

@@ -6,14 +6,20 @@ use std::net::IpAddr;
 use ipnet::Ipv4Net;
 use loko_config::Environment;
 use loko_config::slots::{PortKey, Slot};
+use loko_registry::{Identity, Place, RegistrySpec};
 
 use crate::certificates::Leaf;
 use crate::components::traefik::TraefikInput;
-use crate::components::{coredns, metrics_server, namespaces, traefik};
+use crate::components::{self, coredns, metrics_server, namespaces, traefik};
 use crate::error::ClusterError;
 use crate::manifest::{Manifest, NotAnObject};
 use crate::workloads::{self, WorkloadContext};
-use crate::{addresses, scheduling};
+use crate::{addresses, nodes, scheduling};
+
+/// Where the volume with the registry's data is mounted in the first control plane.
+pub const REGISTRY_DATA: &str = "/var/local/loko-registry";
+/// The part of the registry's objects.
+pub const REGISTRY_PART: &str = "registry";
 
 /// What the objects depend on besides loko.yaml.
 #[derive(Debug, Clone)]
@@ -24,6 +30,8 @@ pub struct WantedInput<'a> {
     pub leaf: &'a Leaf,
     /// The authority's certificate, PEM.
     pub authority_pem: &'a str,
+    /// The certificate of the registry, where there is one.
+    pub registry_leaf: Option<&'a Leaf>,
     /// The subnet of the network `loko`, from which HAProxy comes.
     pub network: Ipv4Net,
     /// The entry point of each port.
@@ -48,17 +56,17 @@ pub fn foundation(environment: &Environment, input: &WantedInput<'_>) -> Result<
 /// Components and workloads.
 pub fn platform(environment: &Environment, input: &WantedInput<'_>) -> Result<Vec<Manifest>, ClusterError> {
     let addresses = addresses::of(environment.cluster.service_subnet)?;
-    let components = &environment.components;
+    let ingress = &environment.components.ingress_controller;
     let mut all: Vec<Manifest> = namespaces::manifests(environment.workloads.namespace.as_str(), input.authority_pem)
         .map_err(object("the namespaces"))?
         .into_iter()
         .map(|manifest| manifest.of_part(namespaces::PART))
         .collect();
     let ports = workloads::exposed_ports(environment, input.slots);
-    let traefik_image = components.ingress_controller.reference();
+    let traefik_image = ingress.reference();
     let traefik = TraefikInput {
         image: &traefik_image,
-        arguments: &components.ingress_controller.arguments,
+        arguments: &ingress.arguments,
         lb_ports: environment.network.lb_ports,
         domain: environment.network.domain.as_str(),
         ip: input.address,
@@ -66,26 +74,65 @@ pub fn platform(environment: &Environment, input: &WantedInput<'_>) -> Result<Ve
         certificate: input.leaf,
         trusted_proxies: input.network,
         placement: scheduling::components(),
-        dashboard: components.ingress_controller.dashboard,
-        acme: components.ingress_controller.acme.as_ref(),
+        dashboard: ingress.dashboard,
+        acme: ingress.acme.as_ref(),
         ports: &ports,
     };
     all.extend(traefik::manifests(&traefik).map_err(object("Traefik"))?);
-    if components.metrics_server.enabled {
-        let image = components.metrics_server.reference();
-        let objects = metrics_server::manifests(&image, &scheduling::components()).map_err(object("metrics-server"))?;
-        all.extend(objects);
-    }
+    all.extend(registry(environment, input)?);
     let context = WorkloadContext { slots: input.slots };
     all.extend(workloads::manifests(environment, context)?.into_values().flatten());
     Ok(all)
 }
 
-/// Images that nodes run, those first that are waited for first. CoreDNS' and the pod network's are in the node image.
+/// metrics-server, where it is enabled.
+pub fn metrics(environment: &Environment) -> Result<Vec<Manifest>, ClusterError> {
+    let component = &environment.components.metrics_server;
+    if !component.enabled {
+        return Ok(Vec::new());
+    }
+    metrics_server::manifests(&component.reference(), &scheduling::components()).map_err(object("metrics-server"))
+}
+
+/// Where the registry stands: on the first control plane, which has the volume.
+pub fn registry_place(environment: &Environment) -> Result<Place, ClusterError> {
+    let first = nodes::names(environment)
+        .next()
+        .map(|(name, ..)| name)
+        .unwrap_or_default();
+    Ok(Place {
+        namespace: components::NAMESPACE.to_owned(),
+        cluster_address: addresses::of(environment.cluster.service_subnet)?.registry.into(),
+        data_path: REGISTRY_DATA.to_owned(),
+        node_selector: BTreeMap::from([("kubernetes.io/hostname".to_owned(), first)]),
+        ingress_class: Some(traefik::INGRESS_CLASS.to_owned()),
+    })
+}
+
+fn registry(environment: &Environment, input: &WantedInput<'_>) -> Result<Vec<Manifest>, ClusterError> {
+    let (Some(spec), Some(leaf)) = (RegistrySpec::of(environment)?, input.registry_leaf) else {
+        return Ok(Vec::new());
+    };
+    let identity = Identity {
+        certificate: leaf.certificate_pem.clone(),
+        key: leaf.key_pem.clone(),
+        authority: input.authority_pem.to_owned(),
+    };
+    loko_registry::manifests::manifests(&spec, &registry_place(environment)?, &identity)
+        .into_iter()
+        .map(|value| {
+            Ok(Manifest::new(value)
+                .map_err(object("the registry"))?
+                .of_part(REGISTRY_PART))
+        })
+        .collect()
+}
+
+/// Images that nodes run, those first that are waited for first, without metrics-server's, which nothing waits for.
+/// CoreDNS' and the pod network's are in the node image.
 #[must_use]
 pub fn images(environment: &Environment) -> Vec<String> {
-    let components = &environment.components;
-    let mut all = vec![components.ingress_controller.reference()];
+    let mut all = vec![environment.components.ingress_controller.reference()];
     for workload in environment.enabled_workloads() {
         for image in workloads::images(workload) {
             if !all.contains(&image) {
@@ -93,8 +140,8 @@ pub fn images(environment: &Environment) -> Vec<String> {
             }
         }
     }
-    if components.metrics_server.enabled {
-        all.push(components.metrics_server.reference());
+    if let Ok(Some(registry)) = RegistrySpec::of(environment) {
+        all.push(registry.reference());
     }
     all
 }

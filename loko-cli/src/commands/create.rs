@@ -1,6 +1,7 @@
 //! `loko create`: bring the environment up, or to what loko.yaml says now.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,6 +57,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     preflight::check(&platform, &observed).await?;
     let settings = Options {
         no_kubeconfig: options.no_kubeconfig,
+        no_resolver: options.no_resolver,
     };
     let steps = match up::up(context, &platform, &observed, settings).await {
         Ok(steps) => steps,
@@ -70,7 +72,8 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
         }
     };
     state::write(&context.home.applied(name), &platform.source.bytes, false)?;
-    report(context, &platform, steps, started)
+    report(context, &platform, steps, started);
+    Ok(())
 }
 
 /// The environment with what the command line switches off.
@@ -89,7 +92,7 @@ fn switched(mut environment: Environment, options: &Create) -> Environment {
     environment
 }
 
-fn report(context: &Context, platform: &Platform, steps: Vec<StepReport>, started: Instant) -> Result<(), CliError> {
+fn report(context: &Context, platform: &Platform, steps: Vec<StepReport>, started: Instant) {
     let name = &platform.environment.name;
     let changed = steps.iter().any(|step| step.outcome != Outcome::Unchanged);
     let report = Report {
@@ -113,15 +116,15 @@ fn report(context: &Context, platform: &Platform, steps: Vec<StepReport>, starte
         for workload in platform.environment.enabled_workloads() {
             for port in &workload.ports {
                 let domain = &platform.environment.network.domain;
-                text.push_str(&format!(
+                let _ = write!(
+                    text,
                     "\n  {}.{domain}:{} ({})",
                     workload.name, port.host_port, port.protocol
-                ));
+                );
             }
         }
         text
     });
-    Ok(())
 }
 
 /// What would be done, from what is there; with `-o yaml` the objects themselves.
@@ -190,5 +193,6 @@ fn planned(
     let input = inputs.wanted(platform, &observed.slots);
     let mut manifests = wanted::foundation(&platform.environment, &input)?;
     manifests.extend(wanted::platform(&platform.environment, &input)?);
+    manifests.extend(wanted::metrics(&platform.environment)?);
     Ok(manifests)
 }

@@ -13,9 +13,6 @@ use crate::error::CliError;
 use crate::up;
 use crate::{output, state};
 
-/// The role of the volume that holds the registry's images.
-const REGISTRY_ROLE: &str = "registry";
-
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Report {
@@ -68,7 +65,8 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
         Ok(_) => {}
         Err(error) => failures.push(error.into()),
     }
-    if let Err(error) = remove_volumes(platform, purge, &mut removed).await {
+    removed.extend(up::forget_resolver(context, platform).await);
+    if let Err(error) = remove_volumes(context, platform, purge, &mut removed).await {
         failures.push(error);
     }
     if let Err(error) = remove_network(platform, &mut removed).await {
@@ -111,16 +109,27 @@ fn labels_of(platform: &Platform) -> BTreeMap<String, String> {
     ])
 }
 
-async fn remove_volumes(platform: &Platform, purge: bool, removed: &mut Vec<String>) -> Result<(), CliError> {
+/// The registry's images are kept where there is a registry, unless they are to go as well.
+async fn remove_volumes(
+    context: &Context,
+    platform: &Platform,
+    purge: bool,
+    removed: &mut Vec<String>,
+) -> Result<(), CliError> {
     let mut registry = labels_of(platform);
-    registry.insert(labels::ROLE.to_owned(), REGISTRY_ROLE.to_owned());
-    let kept = if purge {
-        Vec::new()
-    } else {
+    registry.insert(labels::ROLE.to_owned(), up::REGISTRY_ROLE.to_owned());
+    let keep = platform.environment.registry.enabled && !purge;
+    let kept = if keep {
         platform.engine.volumes(&registry).await?
+    } else {
+        Vec::new()
     };
     for volume in platform.engine.volumes(&labels_of(platform)).await? {
-        if !kept.contains(&volume) {
+        if kept.contains(&volume) {
+            context.progress.say(&format!(
+                "kept: the registry's images (volume {volume}); `--purge` removes them too"
+            ));
+        } else {
             platform.engine.remove_volume(&volume).await?;
             removed.push(volume);
         }

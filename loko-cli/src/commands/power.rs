@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use loko_engine::labels;
+use loko_engine::{ContainerFacts, labels};
 use loko_haproxy::driver::Change;
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
     let platform = context.platform().await?;
     let name = platform.environment.name.to_string();
     let _lock = context.home.lock_environment(&name, |holder| {
-        context.progress.say(&format!("{name} waits for {holder}"))
+        context.progress.say(&format!("{name} waits for {holder}"));
     })?;
     {
         let _edge = context
@@ -48,7 +48,7 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
         .containers(&ours)
         .await?
         .into_iter()
-        .filter(|container| container.is_running())
+        .filter(ContainerFacts::is_running)
         .collect();
     let line = context
         .progress

@@ -63,10 +63,10 @@ pub(crate) async fn read(context: &Context, platform: &Platform) -> Result<Statu
     };
     (status.verdict, status.summary) = verdict(status.items());
     if !up::exists(platform, &containers) {
-        status.summary = "it was never created, or was destroyed; `loko create` brings it up".to_owned();
+        "it was never created, or was destroyed; `loko create` brings it up".clone_into(&mut status.summary);
     } else if first.is_none() {
-        status.summary =
-            "its nodes are gone, removed by something else than loko; `loko create` makes them anew".to_owned();
+        "its nodes are gone, removed by something else than loko; `loko create` makes them anew"
+            .clone_into(&mut status.summary);
     }
     Ok(status)
 }

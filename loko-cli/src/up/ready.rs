@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use loko_cluster::driver::KubeApi;
-use loko_cluster::{ObjectKey, nodes};
+use loko_cluster::{ClusterError, ObjectKey, nodes};
 use loko_config::model::Workload;
 use reqwest::{Certificate, StatusCode};
 
@@ -15,7 +15,7 @@ use crate::progress::Line;
 use crate::state;
 
 /// Limit for each object; images may have to be pulled meanwhile.
-const OBJECT_LIMIT: Duration = Duration::from_mins(5);
+pub(super) const OBJECT_LIMIT: Duration = Duration::from_mins(5);
 /// Limit for the way in, once everything behind it is ready.
 const PATH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a route may be unknown to Traefik, which learns of it by watching.
@@ -54,7 +54,7 @@ pub(super) async fn wait(
 }
 
 /// A failure of a workload's own object is the workload's.
-fn of_workload(platform: &Platform, key: &ObjectKey, error: loko_cluster::ClusterError) -> CliError {
+fn of_workload(platform: &Platform, key: &ObjectKey, error: ClusterError) -> CliError {
     let is_one = platform
         .environment
         .workloads
@@ -62,22 +62,25 @@ fn of_workload(platform: &Platform, key: &ObjectKey, error: loko_cluster::Cluste
         .iter()
         .any(|workload| workload.name.as_str() == key.name);
     let is_there = key.namespace.as_deref() == Some(platform.environment.workloads.namespace.as_str());
-    match error {
-        loko_cluster::ClusterError::NotReady {
+    if let (
+        true,
+        true,
+        ClusterError::NotReady {
             reason,
             evidence,
             seconds,
             ..
-        } if is_one && is_there => {
-            let reason = format!("{reason} after {seconds} s");
-            CliError::Workload {
-                name: key.name.clone(),
-                reason,
-                evidence,
-            }
-        }
-        error => error.into(),
+        },
+    ) = (is_one, is_there, &error)
+    {
+        let reason = format!("{reason} after {seconds} s");
+        return CliError::Workload {
+            name: key.name.clone(),
+            reason,
+            evidence: evidence.clone(),
+        };
     }
+    error.into()
 }
 
 /// Every URL of the enabled workloads.
@@ -147,8 +150,8 @@ async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<()
                     StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
                 );
                 let unknown = status == StatusCode::NOT_FOUND && started.elapsed() < ROUTE_LIMIT;
-                let nobody = !url.starts_with("https://loko.");
-                if !behind && !(unknown && nobody) {
+                let of_workload = !url.starts_with("https://loko.");
+                if !(behind || unknown && of_workload) {
                     return Ok(());
                 }
                 status.to_string()

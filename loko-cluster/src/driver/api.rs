@@ -241,6 +241,34 @@ impl KubeApi {
         merged.map(drop).map_err(failed(format!("change {key}")))
     }
 
+    /// Takes a node out of the cluster: nothing new comes to it, what runs on it is asked to end (up to 30 s), and it is
+    /// forgotten. Pods of daemon sets and of the node itself stay to its end.
+    pub async fn drain(&self, node: &str) -> Result<(), ClusterError> {
+        let key = ObjectKey {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            namespace: None,
+            name: node.to_owned(),
+        };
+        if self.get(&key).await?.is_none() {
+            return Ok(());
+        }
+        self.merge(&key, &serde_json::json!({"spec": {"unschedulable": true}}))
+            .await?;
+        for _ in 0..30 {
+            let pods = self.list("v1", "Pod", None, "").await?;
+            let leaving: Vec<ObjectKey> = pods.iter().filter(|pod| must_leave(pod, node)).map(pod_key).collect();
+            if leaving.is_empty() {
+                break;
+            }
+            for pod in &leaving {
+                self.delete(pod).await?;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.delete(&key).await
+    }
+
     /// Deletes one object; nothing happens where it is not there.
     pub async fn delete(&self, key: &ObjectKey) -> Result<(), ClusterError> {
         match self.api_of(key).delete(&key.name, &DeleteParams::background()).await {
@@ -290,6 +318,26 @@ impl KubeApi {
             action: action.clone(),
             message: error.to_string(),
         }))
+    }
+}
+
+/// Whether a pod is on a node and belongs to something that can start it elsewhere, or to nothing.
+fn must_leave(pod: &Value, node: &str) -> bool {
+    let owners = pod["metadata"]["ownerReferences"].as_array();
+    let bound = owners
+        .into_iter()
+        .flatten()
+        .any(|owner| owner["kind"] == "DaemonSet" || owner["kind"] == "Node");
+    pod["spec"]["nodeName"] == node && !bound
+}
+
+fn pod_key(pod: &Value) -> ObjectKey {
+    let text = |field: &str| pod["metadata"][field].as_str().map(str::to_owned);
+    ObjectKey {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        namespace: text("namespace"),
+        name: text("name").unwrap_or_default(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::ClusterError;
 use crate::kubeadm::{self, KubeadmInput};
 use crate::nodes::{self, API_PORT, INITIALISED, KUBEADM_CONFIG, NETWORK, Node, NodeInput, Role};
 use crate::scheduling::NodeMarks;
-use crate::{Manifest, kubeconfig};
+use crate::{Manifest, cni, kubeconfig};
 
 /// Limit for kubeadm on one node.
 const KUBEADM_LIMIT: Duration = Duration::from_mins(6);
@@ -197,9 +197,13 @@ impl Cluster {
                 source,
             })?;
         self.engine.create_container(&state.spec).await?;
-        self.engine
-            .put_files(name, &[File::new(KUBEADM_CONFIG, config).secret()])
-            .await?;
+        let mut files = vec![File::new(KUBEADM_CONFIG, config).secret()];
+        if name == endpoint
+            && let Some(network) = cni::first_node(self.environment.cluster.pod_subnet)
+        {
+            files.push(File::new(cni::PATH, network));
+        }
+        self.engine.put_files(name, &files).await?;
         Ok(self.engine.start_container(name).await?)
     }
 

@@ -1,0 +1,240 @@
+//! The steps from nothing to a cluster: certificates, network, nodes, kubeadm, the API, images, workers, kubeconfig.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use loko_cluster::driver::{KubeApi, NodeState, fresh_token};
+use loko_cluster::nodes::{NETWORK, NodeInput, Role};
+use loko_cluster::plan::LiveObject;
+use loko_cluster::{ClusterError, ObjectKey, scheduling, wanted};
+use loko_engine::container::ContainerChange;
+use loko_engine::labels;
+use loko_engine::subnet::Division;
+
+use super::{Stepped, Up, changed, registry};
+use crate::certs::{self, Certificates};
+use crate::error::CliError;
+use crate::host;
+use crate::progress::Line;
+use crate::state;
+
+/// The nodes, for every step that needs them.
+pub(super) type Nodes = Arc<Vec<NodeState>>;
+/// The API, and what is there of ours.
+pub(super) type Api = (KubeApi, Arc<BTreeMap<ObjectKey, LiveObject>>);
+
+impl Up<'_> {
+    pub(super) fn certificates(self) -> Stepped<Arc<Certificates>> {
+        let environment = &self.platform.environment;
+        let found = certs::ensure(&self.context.home, environment, false, Timestamp::now())?;
+        let outcome = changed(found.issued.is_some(), || {
+            format!(
+                "issued *.{}: {}",
+                environment.network.domain,
+                found.issued.as_deref().unwrap_or_default()
+            )
+        });
+        Ok((Arc::new(found), outcome))
+    }
+
+    pub(super) async fn node_image(self, line: Line) -> Stepped<()> {
+        let image = self.platform.environment.cluster.kubernetes.reference();
+        let told = |percent| line.tell(&format!("pulling {image}: {percent} %"));
+        let pulled = self.platform.engine.ensure_image(&image, told).await?;
+        Ok(((), changed(pulled, || format!("pulled {image}"))))
+    }
+
+    pub(super) async fn network(self) -> Stepped<Division> {
+        let (division, made) = self.platform.cluster.ensure_network(&host::routes()).await?;
+        Ok((
+            division,
+            changed(made, || format!("made {NETWORK}, {}", division.subnet)),
+        ))
+    }
+
+    pub(super) async fn nodes(self, division: Division, line: Line) -> Stepped<Nodes> {
+        let Self { platform, observed, .. } = self;
+        let cluster = &platform.cluster;
+        let name = platform.environment.name.as_str();
+        let volume = registry::volume(&platform.environment.name);
+        platform
+            .engine
+            .ensure_volume(&volume, &labels::of(Some(name), registry::REGISTRY_ROLE))
+            .await?;
+        let input = NodeInput {
+            engine: platform.engine.facts(),
+            api_port: observed.api_port,
+            proxy: BTreeMap::new(),
+            registry_volume: Some((volume, registry::DATA_PATH.to_owned())),
+        };
+        let states = cluster.observe(&division, &observed.containers, &input).await?;
+        let replaced = states
+            .iter()
+            .find(|state| state.change == ContainerChange::Replace && state.initialised);
+        if let Some(state) = replaced {
+            return Err(CliError::NeedsRecreate {
+                what: format!("the node {}", state.node.name),
+            });
+        }
+        let mut done: Vec<String> = Vec::new();
+        for name in loko_cluster::nodes::surplus(&platform.environment, &observed.containers) {
+            line.tell(&format!("removing {name}"));
+            self.remove_node(&name).await?;
+            done.push(format!("removed {name}"));
+        }
+        line.tell("starting the nodes");
+        let token = fresh_token()?;
+        let made = states.iter().map(|state| {
+            let marks = scheduling::node(&platform.environment.cluster.nodes, state.node.role, state.node.index);
+            let token = &token;
+            async move { cluster.ensure_node(state, self.first, token, &marks).await }
+        });
+        futures_util::future::try_join_all(made).await?;
+        let started = states.iter().filter(|state| state.change != ContainerChange::Nothing);
+        done.extend(started.map(|state| format!("started {}", state.node.name)));
+        let outcome = changed(!done.is_empty(), || done.join(", "));
+        Ok((Arc::new(states), outcome))
+    }
+
+    /// Takes a node that is no longer wanted out of Kubernetes, then its container away.
+    async fn remove_node(self, name: &str) -> Result<(), CliError> {
+        let kubeconfig = state::read(&self.context.home.kubeconfig(self.platform.environment.name.as_str()))?;
+        if let Some(kubeconfig) = kubeconfig {
+            let api = KubeApi::new(&kubeconfig).await?;
+            // A cluster that does not answer forgets the node by itself.
+            if api.is_ready().await {
+                api.drain(name).await?;
+            }
+        }
+        Ok(self.platform.engine.remove_container(name).await?)
+    }
+
+    /// Gives whether the control plane was made in this run.
+    pub(super) async fn kubeadm(self, nodes: Nodes) -> Stepped<bool> {
+        let fresh = nodes
+            .iter()
+            .any(|state| state.node.name == self.first && !state.initialised);
+        if fresh {
+            self.platform.cluster.init(self.first).await?;
+        }
+        Ok((
+            fresh,
+            changed(fresh, || format!("control plane of {} initialised", self.first)),
+        ))
+    }
+
+    pub(super) async fn api(self, nodes: Nodes) -> Stepped<Api> {
+        let known = nodes
+            .iter()
+            .any(|state| state.node.name == self.first && state.initialised);
+        let path = self.context.home.kubeconfig(self.platform.environment.name.as_str());
+        let port = self.observed.api_port;
+        // What is known from before saves asking the node.
+        let stored = if known { state::read(&path)? } else { None };
+        let api = match stored {
+            Some(text) => reachable(&text, port).await,
+            None => None,
+        };
+        let api = match api {
+            Some(api) => api,
+            None => self.platform.cluster.api(self.first, port).await?.0,
+        };
+        // A cluster that was just born has nothing of ours.
+        let live = if known {
+            api.live_objects().await?
+        } else {
+            BTreeMap::new()
+        };
+        let outcome = changed(!known, || format!("answers at https://127.0.0.1:{port}"));
+        Ok(((api, Arc::new(live)), outcome))
+    }
+
+    pub(super) async fn images(self, nodes: Nodes, line: Line) -> Stepped<()> {
+        self.load(&nodes, &wanted::images(&self.platform.environment), &line)
+            .await
+    }
+
+    pub(super) async fn load(self, nodes: &Nodes, images: &[String], line: &Line) -> Stepped<()> {
+        let names: Vec<String> = nodes.iter().map(|state| state.node.name.clone()).collect();
+        let told = |image: &str| line.tell(&format!("loading {image}"));
+        let loaded = self.platform.cluster.load_images(&names, images, told).await?;
+        Ok((
+            (),
+            changed(loaded > 0, || format!("loaded {loaded} images from the engine")),
+        ))
+    }
+
+    pub(super) async fn workers(self, nodes: Nodes, api: Api, line: Line) -> Stepped<()> {
+        let cluster = &self.platform.cluster;
+        let joining: Vec<&str> = nodes
+            .iter()
+            .filter(|state| state.node.role == Role::Worker && !state.initialised)
+            .map(|state| state.node.name.as_str())
+            .collect();
+        if let Some(one) = joining.first() {
+            line.tell(&format!("joining {}", joining.join(", ")));
+            // The token in the workers' configuration may be of another run than the one that made the cluster.
+            let expires = (Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string();
+            let token = cluster.token_of(one).await?;
+            cluster.admit(&api.0, &token, &expires).await?;
+            futures_util::future::try_join_all(joining.iter().map(|name| cluster.join(name))).await?;
+        }
+        Ok((
+            (),
+            changed(!joining.is_empty(), || format!("joined {}", joining.join(", "))),
+        ))
+    }
+
+    pub(super) async fn kubeconfig(self, fresh: bool) -> Stepped<()> {
+        let Self {
+            context,
+            platform,
+            observed,
+            options,
+            first,
+        } = self;
+        let own = context.home.kubeconfig(platform.environment.name.as_str());
+        let kept = if fresh { None } else { state::read(&own)? };
+        let server = server(observed.api_port);
+        let (text, mut written) = match kept.filter(|text| text.contains(&server)) {
+            Some(text) => (text, false),
+            None => (platform.cluster.kubeconfig(first, observed.api_port).await?, true),
+        };
+        if written {
+            state::write(&own, text.as_bytes(), true)?;
+        }
+        if !options.no_kubeconfig {
+            let path = crate::context::kubeconfig_path()?;
+            let theirs = state::read(&path)?.unwrap_or_default();
+            let merged = loko_cluster::kubeconfig::merge(path.as_str(), &theirs, &text).map_err(ClusterError::from)?;
+            if let Some(merged) = merged {
+                state::write(&path, merged.as_bytes(), true)?;
+                written = true;
+            }
+        }
+        Ok((
+            (),
+            changed(written, || {
+                format!(
+                    "context {}",
+                    loko_cluster::kubeconfig::context(&platform.environment.cluster_name())
+                )
+            }),
+        ))
+    }
+}
+
+fn server(port: NonZeroU16) -> String {
+    format!("https://127.0.0.1:{port}\n")
+}
+
+/// A connection with a kubeconfig from before, where it is for the same port and still answers.
+async fn reachable(kubeconfig: &str, port: NonZeroU16) -> Option<KubeApi> {
+    if !kubeconfig.contains(&server(port)) {
+        return None;
+    }
+    let api = KubeApi::new(kubeconfig).await.ok()?;
+    api.is_ready().await.then_some(api)
+}

@@ -1,0 +1,106 @@
+//! The step that tells nodes of the registry: one file for each registry host, read live by containerd.
+
+use std::collections::BTreeMap;
+
+use loko_cluster::{ClusterError, ObjectKey, addresses};
+use loko_config::names::EnvName;
+use loko_engine::driver::{ExecSpec, File};
+use loko_registry::hosts::{self, CA_PATH, CERTS_DIRECTORY};
+use loko_registry::{HostChanges, RegistrySpec, manifests};
+
+use super::nodes::{Api, Nodes};
+use super::{Stepped, Up, changed};
+use crate::error::CliError;
+use crate::progress::Line;
+use crate::state;
+
+/// The role of the volume that holds the registry's images.
+pub(crate) const REGISTRY_ROLE: &str = "registry";
+/// Where that volume is in the first control plane.
+pub(super) const DATA_PATH: &str = loko_cluster::wanted::REGISTRY_DATA;
+
+/// The volume that holds the registry's images: it outlives the nodes.
+pub(super) fn volume(environment: &EnvName) -> String {
+    format!("loko-{environment}-registry")
+}
+
+impl Up<'_> {
+    /// Written once the registry answers: a node that is told of one that does not loses seconds on each pull.
+    pub(super) async fn registry(self, (api, _): Api, nodes: Nodes, line: Line) -> Stepped<()> {
+        let environment = &self.platform.environment;
+        let spec = RegistrySpec::of(environment).map_err(CliError::from)?;
+        let address = addresses::of(environment.cluster.service_subnet)
+            .map_err(ClusterError::from)?
+            .registry;
+        let wanted = match &spec {
+            Some(spec) => hosts::wanted(spec, address.into()),
+            None => BTreeMap::new(),
+        };
+        if let Some(spec) = &spec {
+            for name in manifests::deployments(spec) {
+                let key = ObjectKey {
+                    api_version: "apps/v1".to_owned(),
+                    kind: "Deployment".to_owned(),
+                    namespace: Some(loko_cluster::components::NAMESPACE.to_owned()),
+                    name,
+                };
+                let told = |why: &str| line.tell(&format!("{key}: {why}"));
+                api.wait_ready(&key, super::ready::OBJECT_LIMIT, told).await?;
+            }
+        }
+        let mut written = 0;
+        for state in nodes.iter() {
+            written += self.tell_node(&state.node.name, &wanted).await?;
+        }
+        Ok((
+            (),
+            changed(written > 0, || format!("{written} files about registries in the nodes")),
+        ))
+    }
+
+    async fn tell_node(
+        self,
+        node: &str,
+        wanted: &BTreeMap<String, loko_registry::HostsFile>,
+    ) -> Result<usize, CliError> {
+        let engine = &self.platform.engine;
+        let script = format!(
+            "cd {CERTS_DIRECTORY} 2>/dev/null || exit 0; for f in */hosts.toml; do [ -f \"$f\" ] && \
+             printf '\\001%s\\n' \"${{f%/hosts.toml}}\" && cat \"$f\"; done; true"
+        );
+        let listed = engine
+            .exec_ok(node, &ExecSpec::new(["sh", "-c", script.as_str()]))
+            .await?;
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let found: BTreeMap<String, String> = text
+            .split('\u{1}')
+            .filter_map(|part| part.split_once('\n'))
+            .map(|(host, contents)| (host.to_owned(), contents.to_owned()))
+            .collect();
+        let changes = HostChanges::between(wanted, &found);
+        for host in &changes.foreign {
+            self.context.progress.say(&format!(
+                "{node} has a hosts.toml of its own for {host}; it is left as it is"
+            ));
+        }
+        if changes.is_empty() {
+            return Ok(0);
+        }
+        let mut files: Vec<File> = changes
+            .write
+            .iter()
+            .map(|(host, text)| File::new(hosts::path(host), text.as_bytes()))
+            .collect();
+        if !wanted.is_empty() {
+            let (authority, _) = self.context.home.authority();
+            files.push(File::new(CA_PATH, state::read(&authority)?.unwrap_or_default()));
+        }
+        engine.put_files(node, &files).await?;
+        for host in &changes.remove {
+            engine
+                .exec_ok(node, &ExecSpec::new(["rm", "-f", hosts::path(host).as_str()]))
+                .await?;
+        }
+        Ok(changes.write.len() + changes.remove.len())
+    }
+}
