@@ -43,20 +43,19 @@ main() {
 # dns_server LOKO: address:port of the environment's dnsmasq. The status may still be "starting"; only what it says counts here.
 dns_server() { "$1" status -c "$config" -o json 2>/dev/null | jq -r '.components[] | select(.name == "dnsmasq") | .addresses[0] | ltrimstr("dns://")'; }
 
+# shellcheck disable=SC2016 # to be typed, not run
 next_steps() {
   local loko=$1 address=$2
-  cat <<TXT
-
-That was a pod, asked by name through HAProxy and Traefik, with a certificate of your own authority. What next?
-
-  $loko status -c $config          what runs, and where
-  valkey-cli -h $address -p 6379 ping                   the database (redis-cli does as well)
-  kubectl get pods -A                                    it is a kind cluster; eval "\$(testbed/bed env)" has kubectl and kind
-  $loko certs trust                           makes browsers trust the authority
-  $loko dns sync -c $config        makes this host resolve $domain
-  $loko create -c $config          after an edit of that file: applies the edit
-  $loko destroy -c $config         removes all of it
-TXT
+  printf '\nThat was a pod, asked by name through HAProxy and Traefik, with a certificate of your own authority. What next?\n\n'
+  next "what runs, and where" "$loko status -c $config"
+  next "what a component or a workload says" "$loko logs -c $config whoami"
+  next "the database, on a port of this host" "$(redis_command) -h $address ping"
+  next "it is a kind cluster" 'eval "$(testbed/bed env)"; kubectl get pods -A; kind get clusters'
+  next "after an edit of $config: applies the edit" "$loko create -c $config"
+  next "removes all of it, and asks first" "$loko destroy -c $config"
+  printf 'A browser wants to know the authority, %s, and where %s is, %s.\n' "$state/ca/ca.crt" "whoami.$domain" "$address"
 }
+next() { printf '  # %s\n  %s\n' "$1" "$2"; }
+redis_command() { if command -v valkey-cli >/dev/null; then echo valkey-cli; else echo redis-cli; fi; }
 
 main "$@"
