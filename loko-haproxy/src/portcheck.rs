@@ -316,12 +316,19 @@ fn hex_address(input: &str) -> IResult<&str, SocketAddr> {
     Ok((rest, SocketAddr::new(Ipv4Addr::from(bytes).into(), port)))
 }
 
-/// The id of the container that a process is in, from its `/proc/<pid>/cgroup`: the last 64 hexadecimal digits in a row,
-/// however the engine and the cgroup version put them (`/docker/<id>`, `/system.slice/docker-<id>.scope`).
+/// The id of the container that a process is in, from its `/proc/<pid>/cgroup`: 64 hexadecimal digits in a row, however the
+/// engine and the cgroup version put them (`/docker/<id>`, `/system.slice/docker-<id>.scope`). Where the engine itself runs in a
+/// container, a path holds the ids of both, the inner one last; and with cgroup v1 the unified hierarchy's line names only the
+/// outer one, so the deepest line counts.
 #[must_use]
 pub fn container_of_cgroup(text: &str) -> Option<String> {
-    let mut runs = text.split(|c: char| !c.is_ascii_hexdigit());
-    runs.rfind(|run| run.len() == 64).map(str::to_ascii_lowercase)
+    let ids = |line: &str| -> Vec<String> {
+        line.split(|c: char| !c.is_ascii_hexdigit())
+            .filter(|run| run.len() == 64)
+            .map(str::to_ascii_lowercase)
+            .collect()
+    };
+    text.lines().map(ids).max_by_key(Vec::len)?.pop()
 }
 
 /// Reads `/etc/passwd` (passwd(5)): user ids and names.
@@ -460,6 +467,9 @@ mod tests {
         ] {
             assert_eq!(container_of_cgroup(&text), Some(id.clone()));
         }
+        let outer = "0".repeat(64);
+        let nested = format!("8:pids:/docker/{outer}/docker/{id}\n0::/docker/{outer}\n");
+        assert_eq!(container_of_cgroup(&nested), Some(id));
         assert_eq!(container_of_cgroup("0::/user.slice/user-0.slice\n"), None);
     }
 }
