@@ -22,6 +22,17 @@ start_engine() {
   fail "the engine does not answer after 30 s (its log: $RUN/dockerd.log)"
 }
 
+# raise_limits: every node has dozens of inotify instances, and the kernel's default of 128 for all of them together ends at the
+# third node, with kubelets that say "too many open files". kind asks for the same numbers.
+raise_limits() {
+  raise_limit fs.inotify.max_user_instances 512
+  raise_limit fs.inotify.max_user_watches 524288
+}
+raise_limit() {
+  [ "$(sysctl -n "$1" 2>/dev/null || echo "$2")" -lt "$2" ] || return 0
+  if [ "$EUID" = 0 ] && sysctl -qw "$1=$2" 2>/dev/null; then say "$1 is $2 now"; else say "WARNING: $1 is low, several nodes need more: sysctl -w $1=$2"; fi
+}
+
 # stop_engine: ours alone, found by its pid file.
 stop_engine() {
   local pid _
