@@ -4,9 +4,11 @@
 //!                                  ┌─ zot, distribution ─→ config.json, config.yml ─┐
 //! Environment ─→ RegistrySpec ─────┼─ manifests ←───────────────────────────────────┴─→ Kubernetes objects
 //!                └ Source, Source… └─ hosts ─ diff ←─ what the nodes hold ─→ certs.d/<host>/hosts.toml to write, to remove
+//!
+//! Call ─→ Request ─→ driver (HTTP) ─→ Response ─→ manifests, tags, blobs, an inventory; what `docker save` writes goes in
 //! ```
 //!
-//! Everything is pure: addresses, certificates and paths are arguments, files and objects come back as values.
+//! Everything but the module `driver` is pure: addresses, certificates and paths are arguments, files and objects come back as values.
 
 pub mod archive;
 pub mod distribution;

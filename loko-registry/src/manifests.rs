@@ -91,7 +91,8 @@ pub fn manifests(spec: &RegistrySpec, place: &Place, identity: &Identity) -> Vec
     objects
 }
 
-/// The names of the Deployments: the registry's own first, then those of mirrors that are programs of their own.
+/// The names of the Deployments: the registry's own first, then those of mirrors that are programs of their own. One of those
+/// is not ready while its upstream is out of reach, and nodes then ask the upstream themselves: only the first is worth waiting for.
 #[must_use]
 pub fn deployments(spec: &RegistrySpec) -> Vec<String> {
     pod::programs(spec)
