@@ -2,6 +2,7 @@
 //!
 //! Callers hold one lock per engine while they [`Edge::apply`]: two at once would each render without the other's change.
 
+mod bring;
 mod http;
 mod relay;
 mod reload;
@@ -13,16 +14,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use loko_config::model::Protocol;
 use loko_config::names::EnvName;
-use loko_engine::container::{ContainerChange, compare};
-use loko_engine::driver::{ExecSpec, File};
+use loko_engine::driver::ExecSpec;
 use loko_engine::{ContainerFacts, ContainerSpec, ContainerState, EdgeMode, Engine, EngineError, labels};
 use serde::Serialize;
 
-use crate::configuration::{Configuration, Limits, STATISTICS_PORT, Settings, decide};
+use crate::configuration::{Configuration, STATISTICS_PORT};
 use crate::container::{CONFIGURATION, DIRECTORY, Names, environment_of, routes_file, spec};
 use crate::error::HaproxyError;
-use crate::portcheck::{self, Wanted};
-use crate::render::render;
+use crate::portcheck::Wanted;
 use crate::routes::{Routes, conflicts, reserved};
 use crate::stats::{self, Statistics};
 use crate::{facts, parse};
@@ -148,7 +147,7 @@ impl Edge {
     }
 
     /// The sockets of the host that are in use because we use them: what HAProxy serves, and the UDP ports of all
-    /// environments. A user who is not root cannot see whose a socket of HAProxy is, so [`portcheck`] is not asked of these.
+    /// environments. A user who is not root cannot see whose a socket of HAProxy is, so [`crate::portcheck`] is not asked of these.
     pub async fn served(&self) -> Result<BTreeSet<Wanted>, HaproxyError> {
         let found = self.look().await?;
         if !found.container.as_ref().is_some_and(ContainerFacts::is_running) {
@@ -269,141 +268,6 @@ impl Edge {
                 .unwrap_or_default(),
             environments: BTreeSet::new(),
         })
-    }
-
-    async fn bring_to(
-        &self,
-        found: &Found,
-        routes: &BTreeMap<EnvName, Routes>,
-        environment: &EnvName,
-    ) -> Result<Report, HaproxyError> {
-        let served = found.configuration();
-        let running = found.container.as_ref().is_some_and(ContainerFacts::is_running) && self.answers().await;
-        let before = match &served {
-            Some(served) if running => served.listeners(),
-            Some(_) | None => BTreeSet::new(),
-        };
-        let mut settings = self.settings(served.as_ref());
-        settings.published = found
-            .container
-            .as_ref()
-            .map(|container| container.ports.clone())
-            .unwrap_or_default();
-        let wanted = decide(routes, &settings);
-        let after = wanted.listeners();
-        self.refuse_ports_in_use(after.difference(&before), !running).await?;
-        let spec = self.spec(&wanted, &settings);
-        let report = |done| Report {
-            done,
-            opened: after.difference(&before).copied().collect(),
-            closed: before.difference(&after).copied().collect(),
-            environments: routes.keys().cloned().collect(),
-        };
-        let change = compare(&spec, found.container.as_ref());
-        if change == ContainerChange::Nothing && running {
-            let facts_known = served.is_some();
-            let changed = self.change(found, routes, environment, &settings, facts_known).await?;
-            return Ok(report(if changed { Done::Reloaded } else { Done::Nothing }));
-        }
-        let empty = decide(&BTreeMap::new(), &self.settings(None));
-        self.start(&spec, found.container.as_ref(), &empty).await?;
-        let started = Found {
-            files: BTreeMap::from([(CONFIGURATION.to_owned(), render(&empty).text)]),
-            ..Found::new(None, true, BTreeMap::new())
-        };
-        self.change(&started, routes, environment, &settings, false).await?;
-        Ok(report(if change == ContainerChange::Replace {
-            Done::Recreated
-        } else {
-            Done::Started
-        }))
-    }
-
-    /// The container as it must be. Ports that it publishes and nobody needs any more stay until another one is needed,
-    /// because taking them away would end everybody's connections.
-    fn spec(&self, wanted: &Configuration, settings: &Settings) -> ContainerSpec {
-        let needed = wanted.published();
-        let enough = needed.iter().all(|port| settings.published.contains(port));
-        let ports = if enough { settings.published.clone() } else { needed };
-        spec(&self.names, &self.image, self.mode, ports)
-    }
-
-    /// Starts the container with a configuration of its statistics alone: what it may use can be asked of it only then,
-    /// and everything that follows is a change like any other.
-    async fn start(
-        &self,
-        spec: &ContainerSpec,
-        there: Option<&ContainerFacts>,
-        empty: &Configuration,
-    ) -> Result<(), HaproxyError> {
-        let name = &self.names.container;
-        let rendered = render(empty);
-        let file = File::new(format!("{DIRECTORY}/{CONFIGURATION}"), rendered.text);
-        self.engine
-            .ensure_volume(&self.names.volume, &labels::of(None, "volume"))
-            .await?;
-        if there.is_some() && compare(spec, there) != ContainerChange::Replace {
-            // It may be starting over and over with a file that it cannot use.
-            self.engine.stop_container(name, 2).await?;
-            self.engine.put_files(name, std::slice::from_ref(&file)).await?;
-        }
-        let put = || async { self.engine.put_files(name, std::slice::from_ref(&file)).await };
-        let started = self.engine.ensure_container(spec, put).await;
-        if started.is_ok() && self.confirm(&rendered.revision, None).await {
-            return Ok(());
-        }
-        let log = self.engine.last_log_lines(name, 5).await;
-        // What does not start would be started again and again by the engine.
-        self.engine.remove_container(name).await?;
-        started?;
-        Err(HaproxyError::Start {
-            container: name.clone(),
-            message: reload::cause(&log).unwrap_or_else(|| "it does not answer".to_owned()),
-        })
-    }
-
-    /// Settings that do not depend on what the machine gives, or those that are served.
-    fn settings(&self, served: Option<&Configuration>) -> Settings {
-        Settings {
-            limits: served.map_or(Limits::new(0, 1), |served| served.limits),
-            prometheus: served.is_some_and(|served| served.prometheus),
-            statistics: self.statistics,
-            mode: self.mode,
-            published: Vec::new(),
-        }
-    }
-
-    async fn refuse_ports_in_use(
-        &self,
-        new: impl Iterator<Item = &SocketAddr>,
-        statistics: bool,
-    ) -> Result<(), HaproxyError> {
-        // A port that HAProxy cannot bind at a reload makes it pause all others for two seconds while it tries again; so
-        // this is looked at before.
-        let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
-        let wanted: Vec<Wanted> = new
-            .copied()
-            .chain(statistics.then_some(own))
-            .map(|address| Wanted {
-                address,
-                protocol: Protocol::Tcp,
-            })
-            .collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let containers = self.engine.containers(&BTreeMap::new()).await?;
-        let mut ours = BTreeSet::from([self.names.container.clone()]);
-        let own = containers
-            .iter()
-            .find(|container| container.name == self.names.container);
-        ours.extend(own.map(|container| container.id.clone()));
-        let conflicts = portcheck::check(&wanted, &containers, &ours);
-        if conflicts.is_empty() {
-            Ok(())
-        } else {
-            Err(HaproxyError::PortsInUse { conflicts })
-        }
     }
 }
 

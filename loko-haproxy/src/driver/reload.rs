@@ -46,13 +46,18 @@ impl Edge {
             message: error.to_string(),
         })?;
         let same_file = found.has(CONFIGURATION, &rendered.text);
-        if same_file && found.has_routes(environment, stored.as_ref()) {
+        if same_file {
+            if !found.has_routes(environment, stored.as_ref()) {
+                // Something that HAProxy has no part in: a UDP port.
+                self.write_routes(environment, stored.as_deref()).await?;
+            }
             if self.serves(&rendered.revision).await {
                 return Ok(false);
             }
             // Somebody was stopped between the rename and the signal.
+            let since = unix_now();
             self.script("kill -USR2 1").await?;
-            return self.confirmed(&rendered.revision, unix_now()).await.map(|()| true);
+            return self.confirmed(&rendered.revision, since).await.map(|()| true);
         }
         let since = unix_now();
         self.write(environment, &rendered.text, stored.as_deref()).await?;
@@ -136,7 +141,7 @@ impl Edge {
         };
         let script = format!(
             "haproxy -c -f {CONFIGURATION}.new || exit {REFUSED}\n\
-             ln -f {CONFIGURATION} {CONFIGURATION}.old\n\
+             [ ! -f {CONFIGURATION} ] || ln -f {CONFIGURATION} {CONFIGURATION}.old\n\
              {place}\n\
              mv -f {CONFIGURATION}.new {CONFIGURATION}\n\
              kill -USR2 1"
@@ -151,16 +156,20 @@ impl Edge {
         written
     }
 
+    async fn write_routes(&self, environment: &EnvName, stored: Option<&str>) -> Result<(), HaproxyError> {
+        let path = routes_file(environment);
+        let Some(stored) = stored else {
+            return self.script(&format!("rm -f {path}")).await;
+        };
+        let file = File::new(format!("{DIRECTORY}/{path}.new"), stored);
+        self.engine.put_files(&self.names.container, &[file]).await?;
+        self.script(&format!("mv -f {path}.new {path}")).await
+    }
+
     /// The files of before, and the process that serves them.
     async fn put_back(&self, found: &Found, environment: &EnvName) -> Result<(), HaproxyError> {
-        let routes = routes_file(environment);
-        match found.files.get(&routes) {
-            Some(before) => {
-                let file = File::new(format!("{DIRECTORY}/{routes}"), before.as_str());
-                self.engine.put_files(&self.names.container, &[file]).await?;
-            }
-            None => self.script(&format!("rm -f {routes}")).await?,
-        }
+        let before = found.files.get(&routes_file(environment)).map(String::as_str);
+        self.write_routes(environment, before).await?;
         self.script(&format!("mv -f {CONFIGURATION}.old {CONFIGURATION}\nkill -USR2 1"))
             .await?;
         if let Some(before) = found

@@ -1,10 +1,15 @@
 //! What goes wrong on the way, and what serves then.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::process::Command;
 
+use loko_engine::EdgeMode;
 use loko_engine::driver::ExecSpec;
-use loko_haproxy::{Done, HaproxyError};
+use loko_haproxy::configuration::decide;
+use loko_haproxy::parse::parse;
+use loko_haproxy::render::render;
+use loko_haproxy::{Done, HaproxyError, Limits, Settings, UdpRoute};
 use tokio::net::TcpSocket;
 
 use crate::bed::{Bed, EchoServer, send_and_receive};
@@ -111,5 +116,49 @@ async fn a_container_that_is_gone_comes_back_with_everybodys_routes() {
     assert_eq!(bed.put(&shop).await.unwrap().done, Done::Started);
     assert_eq!(send_and_receive("127.0.60.15:18065", b"dev").await.unwrap(), b"dev");
     assert_eq!(send_and_receive("127.0.60.16:18065", b"shop").await.unwrap(), b"shop");
+    bed.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_stopped_right_after_the_start_is_mended_by_the_next() {
+    let Some(bed) = Bed::new("start", 15).await else { return };
+    let server = EchoServer::start("127.0.61.15:0").await;
+    let dev = bed.routes("dev", "127.0.60.17", &[(18066, server.port())]);
+    bed.put(&dev).await.unwrap();
+    let settings = Settings {
+        limits: Limits::new(0, 1),
+        prometheus: false,
+        statistics: bed.statistics(),
+        mode: EdgeMode::HostNetwork,
+        published: Vec::new(),
+    };
+    let first = render(&decide(&BTreeMap::new(), &settings)).text;
+    bed.write(&[("haproxy.cfg".to_owned(), first.into_bytes())]).await;
+    bed.restart().await;
+    assert!(send_and_receive("127.0.60.17:18066", b"x").await.is_err());
+    assert_eq!(bed.put(&dev).await.unwrap().done, Done::Reloaded);
+    assert_eq!(send_and_receive("127.0.60.17:18066", b"x").await.unwrap(), b"x");
+    let files: BTreeMap<String, Vec<u8>> = bed.files().await.into_iter().collect();
+    let written = parse(&String::from_utf8_lossy(&files["haproxy.cfg"])).unwrap();
+    assert!(written.limits.connections > 32, "what it may use was asked");
+    bed.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_udp_port_is_stored_and_haproxy_is_left_alone() {
+    let Some(bed) = Bed::new("stored", 16).await else {
+        return;
+    };
+    let mut dev = bed.routes("dev", "127.0.60.18", &[]);
+    bed.put(&dev).await.unwrap();
+    dev.udp.push(UdpRoute {
+        workload: "dns".parse().unwrap(),
+        listen: NonZeroU16::new(18067).unwrap(),
+        node_port: NonZeroU16::new(30065).unwrap(),
+    });
+    assert_eq!(bed.put(&dev).await.unwrap().done, Done::Nothing);
+    assert_eq!(bed.edge.environments().await.unwrap()[&dev.environment], dev);
+    let served = bed.edge.served().await.unwrap();
+    assert!(served.iter().any(|port| port.address.port() == 18067));
     bed.clean().await;
 }
