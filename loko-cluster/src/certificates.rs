@@ -7,6 +7,16 @@
 //! ```
 //!
 //! Nothing here reads a clock or a file. Only the keys come from the operating system's random numbers.
+//!
+//! ```
+//! use loko_cluster::certificates::{Authority, Decision, Names, renewal};
+//!
+//! let now = "2026-11-24T10:00:00Z".parse().unwrap();
+//! let authority = Authority::create("me@laptop", now).unwrap();
+//! let names = Names::of_domain("dev.me", ["a.b.dev.me"]);
+//! let leaf = authority.issue(&names, now).unwrap();
+//! assert_eq!(renewal(now, Some(&leaf), &names, &authority), Decision::Keep);
+//! ```
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

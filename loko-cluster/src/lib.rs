@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod nodes;
 pub mod plan;
 pub mod readiness;
+pub mod replace;
 pub mod scheduling;
 pub mod secrets;
 pub mod wanted;

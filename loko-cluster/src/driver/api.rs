@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::Request;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::Value;
 
+use crate::drain;
 use crate::error::ClusterError;
 use crate::manifest::{FIELD_MANAGER, Manifest, ObjectKey, PART};
 use crate::plan::{LiveObject, ObjectChange, ObjectPlan, SPEC};
+use crate::replace::{self, Dependents};
 
 /// How many requests are under way at once.
 const CONCURRENT: usize = 16;
@@ -211,6 +214,7 @@ impl KubeApi {
     }
 
     /// Server-side apply with our field manager; fields that others set are taken over, since loko.yaml is the source.
+    /// An object whose change is refused because a field cannot change is replaced ([`replace`]).
     /// A kind or namespace that was defined a moment ago may not be known yet: such an answer is asked again.
     pub async fn apply(&self, manifest: &Manifest) -> Result<(), ClusterError> {
         let key = manifest.key();
@@ -223,7 +227,13 @@ impl KubeApi {
                 return Ok(());
             };
             attempts += 1;
-            if attempts > 100 || !is_passing(&error) {
+            if attempts <= 100
+                && let kube::Error::Api(status) = &error
+                && let Some(dependents) = replace::replacement(&key.kind, status.code, &status.message)
+            {
+                tracing::debug!(%key, %error, "replaced");
+                self.remove(&key, dependents).await?;
+            } else if attempts > 100 || !is_passing(&error) {
                 return Err(failed(format!("apply {key}"))(error));
             }
             tracing::debug!(%key, %error, "asked again");
@@ -257,21 +267,39 @@ impl KubeApi {
             .await?;
         for _ in 0..30 {
             let pods = self.list("v1", "Pod", None, "").await?;
-            let leaving: Vec<ObjectKey> = pods.iter().filter(|pod| must_leave(pod, node)).map(pod_key).collect();
+            let pods: Vec<Pod> = pods
+                .into_iter()
+                .filter_map(|pod| serde_json::from_value(pod).ok())
+                .collect();
+            let leaving = drain::evictions(node, &pods);
             if leaving.is_empty() {
                 break;
             }
-            for pod in &leaving {
-                self.delete(pod).await?;
+            for pod in leaving {
+                let key = ObjectKey {
+                    api_version: "v1".to_owned(),
+                    kind: "Pod".to_owned(),
+                    namespace: Some(pod.namespace),
+                    name: pod.name,
+                };
+                self.delete(&key).await?;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         self.delete(&key).await
     }
 
-    /// Deletes one object; nothing happens where it is not there.
+    /// Deletes one object and what belongs to it; nothing happens where it is not there.
     pub async fn delete(&self, key: &ObjectKey) -> Result<(), ClusterError> {
-        match self.api_of(key).delete(&key.name, &DeleteParams::background()).await {
+        self.remove(key, Dependents::Go).await
+    }
+
+    async fn remove(&self, key: &ObjectKey, dependents: Dependents) -> Result<(), ClusterError> {
+        let params = match dependents {
+            Dependents::Stay => DeleteParams::orphan(),
+            Dependents::Go => DeleteParams::background(),
+        };
+        match self.api_of(key).delete(&key.name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(failed(format!("delete {key}"))(error)),
@@ -286,7 +314,7 @@ impl KubeApi {
         container: Option<&str>,
         tail: i64,
     ) -> Result<String, ClusterError> {
-        let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let params = LogParams {
             tail_lines: Some(tail),
             container: container.map(str::to_owned),
@@ -305,7 +333,7 @@ impl KubeApi {
         options: &PodLogOptions,
     ) -> Result<impl futures_util::Stream<Item = Result<String, ClusterError>> + Send + use<>, ClusterError> {
         use futures_util::io::AsyncBufReadExt as _;
-        let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let params = LogParams {
             follow: options.follow,
             tail_lines: options.tail,
@@ -318,26 +346,6 @@ impl KubeApi {
             action: action.clone(),
             message: error.to_string(),
         }))
-    }
-}
-
-/// Whether a pod is on a node and belongs to something that can start it elsewhere, or to nothing.
-fn must_leave(pod: &Value, node: &str) -> bool {
-    let owners = pod["metadata"]["ownerReferences"].as_array();
-    let bound = owners
-        .into_iter()
-        .flatten()
-        .any(|owner| owner["kind"] == "DaemonSet" || owner["kind"] == "Node");
-    pod["spec"]["nodeName"] == node && !bound
-}
-
-fn pod_key(pod: &Value) -> ObjectKey {
-    let text = |field: &str| pod["metadata"][field].as_str().map(str::to_owned);
-    ObjectKey {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        namespace: text("namespace"),
-        name: text("name").unwrap_or_default(),
     }
 }
 
