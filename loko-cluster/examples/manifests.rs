@@ -29,11 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let now = Timestamp::now();
     let authority = Authority::create("example@localhost", now)?;
-    let hosts = environment
-        .enabled_workloads()
-        .filter_map(|workload| workload.http.as_ref());
-    let hosts = hosts.flat_map(|http| &http.hosts).map(AsRef::as_ref);
-    let names = Names::of_domain(environment.network.domain.as_str(), hosts);
+    let names = Names::of_environment(&environment);
     let leaf = authority.issue(&names, now)?;
     let slots = slots::assign(&BTreeMap::new(), &slots::wanted(&environment))?;
 

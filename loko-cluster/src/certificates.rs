@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use loko_config::Environment;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
@@ -158,12 +159,31 @@ impl Names {
         }
     }
 
+    /// The names of an environment with the hosts of its enabled workloads. Where there is an ACME resolver, hosts outside the
+    /// domain are left to it: Traefik asks for no certificate for a name that it has one for.
+    #[must_use]
+    pub fn of_environment(environment: &Environment) -> Self {
+        let domain = environment.network.domain.as_str();
+        let acme = environment.components.ingress_controller.acme.is_some();
+        let https = environment
+            .enabled_workloads()
+            .filter_map(|workload| workload.http.as_ref());
+        let hosts = https.flat_map(|http| &http.hosts).map(AsRef::as_ref);
+        Self::of_domain(domain, hosts.filter(|host| !acme || is_under(domain, host)))
+    }
+
     /// The same with further addresses.
     #[must_use]
     pub fn with_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses.extend(addresses);
         self
     }
+}
+
+/// Whether a host is the domain or under it, at any depth.
+pub(crate) fn is_under(domain: &str, host: &str) -> bool {
+    let rest = host.strip_suffix(domain);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// A certificate authority with its key.

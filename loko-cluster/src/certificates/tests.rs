@@ -89,6 +89,23 @@ fn names_that_the_wildcard_covers_are_left_out() {
 }
 
 #[test]
+fn hosts_outside_the_domain_are_left_to_acme_where_there_is_one() {
+    let names = |components: &str| {
+        let yaml = format!(
+            "name: dev\n{components}workloads: {{user: [{{name: a, image: b, http: {{port: 1, hosts: [x.y.dev.me, a.example.org]}}}}]}}\n"
+        );
+        let loaded = loko_config::load(&yaml, &loko_config::LoadOptions::default()).unwrap();
+        Names::of_environment(&loaded.environment)
+            .dns
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(""), ["*.dev.me", "a.example.org", "dev.me", "x.y.dev.me"]);
+    let acme = "components: {ingress-controller: {acme: {email: me@example.org}}}\n";
+    assert_eq!(names(acme), ["*.dev.me", "dev.me", "x.y.dev.me"]);
+}
+
+#[test]
 fn a_leaf_is_kept_until_names_age_key_or_authority_say_otherwise() {
     let now = at(NOW);
     let authority = Authority::create("me@laptop", now).unwrap();

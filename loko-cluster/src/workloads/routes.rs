@@ -12,6 +12,7 @@ use loko_config::model::{Environment, Http, Protocol, Workload, WorkloadPort};
 use loko_config::slots::{PortKey, Slot};
 
 use super::{WorkloadContext, WorkloadError};
+use crate::certificates::is_under;
 use crate::components::traefik::crds::{
     IngressRouteTCP, IngressRouteTCPSpec, IngressRouteUDP, IngressRouteUDPSpec, Route, RouteService, Tls,
 };
@@ -140,10 +141,7 @@ fn add_http(
 ) -> Result<(), WorkloadError> {
     let domain = environment.network.domain.as_str();
     let acme = environment.components.ingress_controller.acme.is_some();
-    let own = |host: &str| {
-        let rest = host.strip_suffix(domain);
-        !acme || rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
+    let own = |host: &str| !acme || is_under(domain, host);
     let (own, foreign): (Vec<&str>, Vec<&str>) = http.hosts.iter().map(AsRef::as_ref).partition(|host| own(host));
     let namespace = environment.workloads.namespace.as_str();
     for (suffix, hosts, resolver) in [("", own, None), ("-acme", foreign, Some(ACME_RESOLVER))] {
