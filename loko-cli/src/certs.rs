@@ -48,12 +48,7 @@ pub(crate) fn ensure(
 ) -> Result<Certificates, CliError> {
     let (authority, _) = authority(home, now)?;
     let name = environment.name.as_str();
-    let hosts: Vec<String> = environment
-        .enabled_workloads()
-        .filter_map(|workload| workload.http.as_ref())
-        .flat_map(|http| http.hosts.iter().map(ToString::to_string))
-        .collect();
-    let names = Names::of_domain(environment.network.domain.as_str(), hosts.iter().map(String::as_str));
+    let names = Names::of_environment(environment);
     let mut issuing = Issuer {
         authority: &authority,
         force,

@@ -1,4 +1,4 @@
-//! Prints every object that a loko.yaml wants in its cluster, as one YAML stream:
+//! Prints every object that a loko.yaml wants in its cluster, but for the registry's, as one YAML stream:
 //!
 //! ```text
 //! cargo run -p loko-cluster --no-default-features --example manifests -- loko.yaml | kubectl apply --server-side -f -
@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         address,
         leaf: &leaf,
         authority_pem: authority.certificate_pem(),
+        registry_leaf: None,
         network: "172.16.0.0/12".parse()?,
         slots: &slots,
         corefile: COREFILE,
