@@ -18,11 +18,15 @@ use crate::error::DnsError;
 use crate::plan::{Change, Facts, Plan, plan};
 use crate::port::{self, Choice};
 use crate::probe::{self, Kind, Limits};
-use crate::render::{CONF_PATH, HostsFile};
+use crate::render::{DIRECTORY, HOSTS_DIRECTORY, temporary};
 use crate::zone::Zone;
 
 /// How long a new dnsmasq has until it answers.
 const START: Duration = Duration::from_secs(5);
+/// The configuration, from [`DIRECTORY`] on.
+const CONF: &str = "dnsmasq.conf";
+/// [`HOSTS_DIRECTORY`] from [`DIRECTORY`] on.
+const HOSTS: &str = "hosts.d";
 /// Where the next configuration is tested before it is renamed.
 const NEXT_CONF: &str = "/etc/loko-dns/.dnsmasq.conf";
 
@@ -46,22 +50,21 @@ pub async fn facts(engine: &Engine, environment: &EnvName) -> Result<Facts, DnsE
     let Some(found) = engine.container(&name).await? else {
         return Ok(Facts::default());
     };
-    let (zone_path, cluster_path) = (HostsFile::Zone.path(), HostsFile::Cluster.path());
-    let (conf, zone, cluster) = tokio::try_join!(
-        engine.get_file(&name, CONF_PATH),
-        engine.get_file(&name, &zone_path),
-        engine.get_file(&name, &cluster_path),
-    )?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let hosts = [(HostsFile::Zone, zone), (HostsFile::Cluster, cluster)];
-    Ok(Facts {
+    let files = engine.get_files(&name, DIRECTORY).await?.unwrap_or_default();
+    let mut facts = Facts {
         container: Some(found),
-        conf: conf.map(text),
-        hosts: hosts
-            .into_iter()
-            .filter_map(|(file, bytes)| Some((file, text(bytes?))))
-            .collect(),
-    })
+        ..Facts::default()
+    };
+    for (path, bytes) in files {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        match path.split_once('/') {
+            // A file whose name starts with a dot is what a run that was killed left: dnsmasq does not read it.
+            Some((HOSTS, file)) if !file.starts_with('.') => drop(facts.hosts.insert(file.to_owned(), text)),
+            None if path == CONF => facts.conf = Some(text),
+            _ => {}
+        }
+    }
+    Ok(facts)
 }
 
 /// The port of an environment's dnsmasq: the one that it has, else a free one ([`port::choose`]).
@@ -182,7 +185,14 @@ async fn apply(
     }
     match change {
         Change::Nothing => {}
-        Change::Names => rename_hosts(engine, name, plan).await?,
+        Change::Names => {
+            let next = plan.hosts.iter();
+            let next: Vec<File> = next
+                .map(|(file, text)| File::new(format!("{HOSTS_DIRECTORY}/{}", temporary(file)), text.as_str()))
+                .collect();
+            engine.put_files(name, &next).await?;
+            put_in_force(engine, name, &plan.hosts, &plan.stale).await?;
+        }
         Change::Restart => {
             engine.put_files(name, &files(plan)).await?;
             engine.stop_container(name, 2).await?;
@@ -194,6 +204,10 @@ async fn apply(
         }
         Change::Create | Change::Replace => {
             let volume = container::volume(&zone.environment);
+            if change == Change::Create {
+                // Of a container that is gone, with names that may be gone too.
+                engine.remove_volume(&volume).await?;
+            }
             engine.ensure_volume(&volume, &volume_labels(&zone.environment)).await?;
             let files = files(plan);
             engine
@@ -207,16 +221,14 @@ async fn apply(
     } else {
         Some(wait(engine, zone, name).await?)
     };
-    let cluster = plan
-        .hosts
-        .get(&HostsFile::Cluster)
-        .or(facts.hosts.get(&HostsFile::Cluster));
-    let names = cluster.map(|text| crate::parse::hosts(text)).unwrap_or_default();
+    if change != Change::Names && !plan.stale.is_empty() {
+        put_in_force(engine, name, &BTreeMap::new(), &plan.stale).await?;
+    }
     tracing::debug!(container = %name, mode = ?placement.mode, ?answers, "dnsmasq is as wanted");
     Ok(Report {
         change,
         container: name.clone(),
-        names: names.union(&zone.hosts).count(),
+        names: plan.names.len(),
         answers,
     })
 }
@@ -244,22 +256,28 @@ async fn test(engine: &Engine, name: &str, conf: &str) -> Result<(), DnsError> {
     })
 }
 
-/// Replaces hosts files under a dnsmasq that runs and follows them: by rename, so that no name is missing meanwhile.
-async fn rename_hosts(engine: &Engine, name: &str, plan: &Plan) -> Result<(), DnsError> {
-    let files: Vec<File> = plan
-        .hosts
-        .iter()
-        .map(|(file, text)| File::new(file.temporary_path(), text.as_str()))
-        .collect();
-    engine.put_files(name, &files).await?;
-    for file in plan.hosts.keys() {
-        let command = ["mv".to_owned(), "-f".to_owned(), file.temporary_path(), file.path()];
-        let as_owner = ExecSpec {
-            user: Some("0".to_owned()),
-            ..ExecSpec::new(command)
-        };
-        engine.exec_ok(name, &as_owner).await?;
+/// Renames hosts files that were written beside, and removes others, under a dnsmasq that runs and follows them. By rename,
+/// so that no name is missing meanwhile.
+async fn put_in_force(
+    engine: &Engine,
+    name: &str,
+    written: &BTreeMap<String, String>,
+    stale: &BTreeSet<String>,
+) -> Result<(), DnsError> {
+    use std::fmt::Write as _;
+    // What is written has names of ours: letters, digits and dashes.
+    let mut script = format!("set -e; cd {HOSTS_DIRECTORY}");
+    for file in written.keys() {
+        let _ = write!(script, "; mv -f {} {file}", temporary(file));
     }
+    for file in stale {
+        let _ = write!(script, "; rm -f -- '{}'", file.replace('\'', ""));
+    }
+    let as_owner = ExecSpec {
+        user: Some("0".to_owned()),
+        ..ExecSpec::new(["sh", "-c", &script])
+    };
+    engine.exec_ok(name, &as_owner).await?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use loko_engine::{ContainerFacts, ContainerSpec};
 use serde::Serialize;
 
 use crate::container::Placement;
-use crate::render::{self, HostsFile};
+use crate::render::{self, HOSTS_DIRECTORY, Source};
 use crate::zone::Zone;
 use crate::{container as ours, parse};
 
@@ -19,16 +19,16 @@ pub struct Facts {
     pub container: Option<ContainerFacts>,
     /// Its dnsmasq.conf.
     pub conf: Option<String>,
-    /// Its hosts files.
-    pub hosts: BTreeMap<HostsFile, String>,
+    /// Its hosts files, name of the file → content.
+    pub hosts: BTreeMap<String, String>,
 }
 
 impl Facts {
     /// Names that were found in the cluster before.
     #[must_use]
     pub fn cluster_names(&self) -> BTreeSet<HostName> {
-        let text = self.hosts.get(&HostsFile::Cluster);
-        text.map(|text| parse::hosts(text)).unwrap_or_default()
+        let files = self.hosts.iter().filter(|(file, _)| Source::Cluster.owns(file));
+        files.flat_map(|(_, text)| parse::hosts(text)).collect()
     }
 }
 
@@ -41,8 +41,12 @@ pub struct Plan {
     pub container: ContainerChange,
     /// The configuration, where it differs from what is there.
     pub conf: Option<String>,
-    /// Hosts files that differ from what is there.
-    pub hosts: BTreeMap<HostsFile, String>,
+    /// Hosts files that differ from what is there, name of the file → content.
+    pub hosts: BTreeMap<String, String>,
+    /// Hosts files that are there and should not be.
+    pub stale: BTreeSet<String>,
+    /// Names that are known, from loko.yaml and from the cluster.
+    pub names: BTreeSet<HostName>,
 }
 
 /// A plan in one word.
@@ -72,7 +76,7 @@ impl Plan {
             ContainerChange::Replace | ContainerChange::Foreign => Change::Replace,
             ContainerChange::Start => Change::Start,
             ContainerChange::Nothing if self.conf.is_some() => Change::Restart,
-            ContainerChange::Nothing if !self.hosts.is_empty() => Change::Names,
+            ContainerChange::Nothing if !self.hosts.is_empty() || !self.stale.is_empty() => Change::Names,
             ContainerChange::Nothing => Change::Nothing,
         }
     }
@@ -84,7 +88,8 @@ impl Plan {
             .conf
             .iter()
             .map(|text| (render::CONF_PATH.to_owned(), text.as_str()));
-        let hosts = self.hosts.iter().map(|(file, text)| (file.path(), text.as_str()));
+        let hosts = self.hosts.iter();
+        let hosts = hosts.map(|(file, text)| (format!("{HOSTS_DIRECTORY}/{file}"), text.as_str()));
         conf.chain(hosts).collect()
     }
 }
@@ -105,18 +110,25 @@ pub fn plan(zone: &Zone, placement: &Placement, cluster: Option<&BTreeSet<HostNa
         .cloned()
         .collect();
     let conf = render::conf(zone, placement.listen());
-    let wanted = BTreeMap::from([
-        (HostsFile::Zone, render::hosts(zone.address, &zone.hosts)),
-        (HostsFile::Cluster, render::hosts(zone.address, &within)),
-    ]);
+    let mut wanted = render::hosts(Source::Zone, zone.address, &zone.hosts);
+    wanted.extend(render::hosts(Source::Cluster, zone.address, &within));
+    let (readme, text) = render::README;
+    wanted.insert(readme.to_owned(), text.to_owned());
     Plan {
         spec,
         container: change,
         conf: (made || facts.conf.as_ref() != Some(&conf)).then_some(conf),
+        stale: facts
+            .hosts
+            .keys()
+            .filter(|file| !wanted.contains_key(*file))
+            .cloned()
+            .collect(),
         hosts: wanted
             .into_iter()
             .filter(|(file, text)| made || facts.hosts.get(file) != Some(text))
             .collect(),
+        names: zone.hosts.union(&within).cloned().collect(),
     }
 }
 

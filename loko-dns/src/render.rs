@@ -1,10 +1,11 @@
 //! A zone as the files that dnsmasq reads (dnsmasq(8), 2.80 and newer).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use askama::Template;
 use loko_config::names::HostName;
+use loko_engine::container::short_hash;
 
 use crate::zone::Zone;
 
@@ -26,40 +27,44 @@ pub enum Listen {
     Everywhere,
 }
 
-/// A hosts file in [`HOSTS_DIRECTORY`], by who knows the names in it.
+/// Who knows a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HostsFile {
-    /// Names that follow from loko.yaml.
+pub enum Source {
+    /// It follows from loko.yaml.
     Zone,
-    /// Names found in the cluster.
+    /// It was found in the cluster.
     Cluster,
 }
 
-impl HostsFile {
+impl Source {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Zone, Self::Cluster];
 
-    /// Name of the file. A name that starts with a dot would be ignored by dnsmasq.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    fn prefix(self) -> &'static str {
         match self {
-            Self::Zone => "zone",
-            Self::Cluster => "cluster",
+            Self::Zone => "zone-",
+            Self::Cluster => "cluster-",
         }
     }
 
-    /// Its path in the container.
+    /// Whether a file of [`HOSTS_DIRECTORY`] holds names of this source.
     #[must_use]
-    pub fn path(self) -> String {
-        format!("{HOSTS_DIRECTORY}/{}", self.name())
+    pub fn owns(self, file: &str) -> bool {
+        file.starts_with(self.prefix())
     }
+}
 
-    /// Where its next content is written before it is renamed. Records of a file that was seen under another name
-    /// would outlive it, and dnsmasq sees no name that starts with a dot.
-    #[must_use]
-    pub fn temporary_path(self) -> String {
-        format!("{HOSTS_DIRECTORY}/.{}", self.name())
-    }
+/// A file of [`HOSTS_DIRECTORY`] that is always there: dnsmasq does not start without the directory.
+pub const README: (&str, &str) = (
+    "README",
+    "# Written by LoKO; changes are overwritten. Each file holds those names whose hash starts with its last two digits.\n",
+);
+
+/// Where the next content of a hosts file is written before it is renamed. Records of a file that was seen under another
+/// name would outlive it, and dnsmasq sees no name that starts with a dot.
+#[must_use]
+pub fn temporary(file: &str) -> String {
+    format!(".{file}")
 }
 
 #[derive(Template)]
@@ -84,15 +89,20 @@ pub fn conf(zone: &Zone, listen: Listen) -> String {
     template.render().unwrap_or_default() + "\n"
 }
 
-/// A hosts file that gives every name the same address, one line each (hosts(5)).
+/// The hosts files of a source, name of the file → content: one line for each name, all with the same address (hosts(5)).
+///
+/// There are up to 256, because dnsmasq reads a file anew as a whole, and answers nobody meanwhile: a change of one name
+/// must not cost what all names cost.
 #[must_use]
-pub fn hosts(address: IpAddr, names: &BTreeSet<HostName>) -> String {
+pub fn hosts(source: Source, address: IpAddr, names: &BTreeSet<HostName>) -> BTreeMap<String, String> {
     use std::fmt::Write as _;
-    let mut text = String::from("# Written by LoKO; changes are overwritten.\n");
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
     for name in names {
-        let _ = writeln!(text, "{address} {name}");
+        let hash = short_hash(name.as_str().as_bytes());
+        let file = files.entry(format!("{}{}", source.prefix(), &hash[..2])).or_default();
+        let _ = writeln!(file, "{address} {name}");
     }
-    text
+    files
 }
 
 #[cfg(test)]

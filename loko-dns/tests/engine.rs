@@ -345,3 +345,50 @@ async fn the_checks_find_what_runs_and_what_does_not() {
     assert_eq!(wrong(Subject::Server, checks).len(), questions(&bed.zone).len());
     bed.remove().await;
 }
+
+#[tokio::test]
+async fn names_come_and_go_while_others_are_asked() {
+    let Some(mut bed) = Bed::new("churn", 15461).await else {
+        return;
+    };
+    bed.zone.wildcard = false;
+    bed.zone.hosts = (0..500).map(|n| format!("steady{n}.dev.me").parse().unwrap()).collect();
+    assert_eq!(bed.ensure().await, Change::Create);
+    bed.expect("steady499.dev.me", Kind::A, "NOERROR 127.0.0.1").await;
+    let server = bed.zone.server();
+    let asking = tokio::spawn(async move {
+        // One attempt: a lost answer counts.
+        let limits = Limits {
+            attempts: 1,
+            timeout: std::time::Duration::from_secs(2),
+            ..Limits::default()
+        };
+        let mut wrong = Vec::new();
+        for round in 0.. {
+            let name = format!("steady{}.dev.me", round % 500);
+            let answer = ask(server, &name, Kind::A, limits).await;
+            if answer.as_ref().map(short) != Ok("NOERROR 127.0.0.1".to_owned()) {
+                wrong.push(format!("{name}: {answer:?}"));
+            }
+            if round >= 1000 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        wrong
+    });
+    let mut found = BTreeSet::new();
+    let on_host = placement(EdgeMode::HostNetwork);
+    for number in 0..20 {
+        found.insert(format!("new{number}.dev.me").parse().unwrap());
+        sync(&bed.engine, &bed.zone, &on_host, &found).await.unwrap();
+        bed.expect(&format!("new{number}.dev.me"), Kind::A, "NOERROR 127.0.0.1")
+            .await;
+    }
+    while let Some(gone) = found.pop_first() {
+        sync(&bed.engine, &bed.zone, &on_host, &found).await.unwrap();
+        bed.expect(gone.as_str(), Kind::A, "NXDOMAIN").await;
+    }
+    assert_eq!(asking.await.unwrap(), [""; 0], "lost or wrong");
+    bed.remove().await;
+}

@@ -16,7 +16,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use loko_dns::Zone;
-use loko_dns::render::{HOSTS_DIRECTORY, Listen, conf, hosts};
+use loko_dns::render::{HOSTS_DIRECTORY, Listen, README, conf};
 use loko_dns::resolver::host::{Host, Privilege};
 use loko_dns::resolver::{set, unset};
 use loko_engine::driver::{ExecSpec, File};
@@ -92,7 +92,7 @@ impl Laboratory {
         ours += "user=root\npid-file=\nlog-queries\nlog-facility=/tmp/ours.log\n";
         let files = [
             File::new("/root/dnsmasq.conf", ours),
-            File::new(format!("{HOSTS_DIRECTORY}/zone"), hosts(zone().address, &zone().hosts)),
+            File::new(format!("{HOSTS_DIRECTORY}/{}", README.0), README.1),
         ];
         laboratory.engine.put_files(&laboratory.host, &files).await.unwrap();
         laboratory.run("dnsmasq --conf-file=/root/dnsmasq.conf").await;

@@ -56,7 +56,8 @@ proptest! {
     fn a_zone_survives_its_files(zone in any_zone(), everywhere: bool) {
         let listen = if everywhere { Listen::Everywhere } else { Listen::Address };
         let (mut read, read_listen) = conf(&render::conf(&zone, listen)).unwrap();
-        read.hosts = hosts(&render::hosts(zone.address, &zone.hosts));
+        let files = render::hosts(render::Source::Zone, zone.address, &zone.hosts);
+        read.hosts = files.values().flat_map(|text| hosts(text)).collect();
         prop_assert_eq!(read, zone);
         prop_assert_eq!(read_listen, listen);
     }

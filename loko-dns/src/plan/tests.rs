@@ -20,10 +20,11 @@ fn served(zone: &Zone, placement: &Placement, cluster: &[&str]) -> Facts {
             ports: Vec::new(),
         }),
         conf: Some(render::conf(zone, placement.listen())),
-        hosts: BTreeMap::from([
-            (HostsFile::Zone, render::hosts(zone.address, &zone.hosts)),
-            (HostsFile::Cluster, render::hosts(zone.address, &names(cluster))),
-        ]),
+        hosts: render::hosts(Source::Zone, zone.address, &zone.hosts)
+            .into_iter()
+            .chain(render::hosts(Source::Cluster, zone.address, &names(cluster)))
+            .chain([(render::README.0.to_owned(), render::README.1.to_owned())])
+            .collect(),
     }
 }
 
@@ -45,13 +46,16 @@ fn names_come_and_go_live() {
     };
     let by_user = plan(&more, &placement, None, &facts);
     assert_eq!(by_user.change(), Change::Names);
-    assert_eq!(by_user.hosts.keys().collect::<Vec<_>>(), [&HostsFile::Zone]);
+    assert_eq!(by_user.names, names(&["cr.dev.me", "new.dev.me", "x.dev.me"]));
+    assert_eq!(by_user.hosts.len(), 1, "the file of new.dev.me");
+    assert_eq!(by_user.stale.len(), 1, "the file of shop.dev.me");
 
     let found = names(&["y.dev.me", "elsewhere.org"]);
     let by_cluster = plan(&zone, &placement, Some(&found), &facts);
     assert_eq!(by_cluster.change(), Change::Names);
-    let text = &by_cluster.hosts[&HostsFile::Cluster];
-    assert_eq!(parse::hosts(text), names(&["y.dev.me"]));
+    let written: BTreeSet<HostName> = by_cluster.hosts.values().flat_map(|text| parse::hosts(text)).collect();
+    assert_eq!(written, names(&["y.dev.me"]));
+    assert_eq!(by_cluster.stale.len(), 1);
 }
 
 #[test]
@@ -64,8 +68,12 @@ fn a_change_of_address_moves_the_names_found_in_the_cluster_too() {
     };
     let plan = plan(&moved, &placement, None, &facts);
     assert_eq!(plan.change(), Change::Restart);
-    assert!(plan.hosts[&HostsFile::Cluster].contains("10.0.0.7 x.dev.me"));
-    assert_eq!(plan.files().len(), 3);
+    assert!(plan.hosts.values().any(|text| text.contains("10.0.0.7 x.dev.me")));
+    assert_eq!(
+        plan.files().len(),
+        1 + 3,
+        "the configuration, and the file of each name"
+    );
 }
 
 #[test]
@@ -96,7 +104,7 @@ fn only_domain_address_and_mode_restart_it_and_the_port_or_image_makes_it_anew()
     };
     let plan = plan(&zone, &newer, None, &facts);
     assert_eq!(plan.change(), Change::Replace);
-    assert_eq!(plan.files().len(), 3, "a new container gets every file");
+    assert_eq!(plan.files().len(), 1 + 1 + 2, "a new container gets every file");
 }
 
 #[test]
@@ -109,5 +117,5 @@ fn a_stopped_one_is_started_and_a_missing_one_is_made() {
     assert_eq!(plan(&zone, &placement, None, &facts).change(), Change::Start);
     let fresh = plan(&zone, &placement, None, &Facts::default());
     assert_eq!(fresh.change(), Change::Create);
-    assert_eq!(fresh.files().len(), 3);
+    assert_eq!(fresh.files().len(), 1 + 1 + 2);
 }

@@ -1,4 +1,4 @@
-use insta::assert_snapshot;
+use insta::{assert_snapshot, assert_yaml_snapshot};
 
 use super::*;
 use crate::samples::{names, zone};
@@ -19,16 +19,34 @@ fn exact_and_published_with_ipv6() {
 }
 
 #[test]
-fn hosts_files_hold_one_name_a_line() {
-    assert_snapshot!(hosts([10, 0, 0, 7].into(), &names(&["shop.dev.me", "cr.dev.me"])));
+fn names_are_spread_over_files_by_their_hash() {
+    let names = names(&["shop.dev.me", "cr.dev.me", "a.b.dev.me"]);
+    assert_yaml_snapshot!(hosts(Source::Cluster, [10, 0, 0, 7].into(), &names));
+    assert!(hosts(Source::Zone, [10, 0, 0, 7].into(), &BTreeSet::new()).is_empty());
+}
+
+#[test]
+fn one_name_more_changes_one_file() {
+    let many: BTreeSet<HostName> = (0..1000).map(|n| format!("n{n}.dev.me").parse().unwrap()).collect();
+    let mut more = many.clone();
+    more.insert("new.dev.me".parse().unwrap());
+    let (before, after) = [many, more]
+        .map(|names| hosts(Source::Zone, [10, 0, 0, 7].into(), &names))
+        .into();
+    let changed = after
+        .iter()
+        .filter(|(file, text)| before.get(*file) != Some(*text))
+        .count();
+    assert_eq!(changed, 1);
+    assert!(after.len() > 200 && after.values().all(|text| text.lines().count() < 20));
 }
 
 #[test]
 fn dnsmasq_sees_no_temporary_file() {
-    for file in HostsFile::ALL {
-        let temporary = file.temporary_path();
-        let name = temporary.rsplit('/').next().unwrap();
-        assert!(name.starts_with('.'), "{name}");
-        assert_eq!(temporary.rsplit_once('/').unwrap().0, HOSTS_DIRECTORY);
+    for source in Source::ALL {
+        for file in hosts(source, [10, 0, 0, 7].into(), &names(&["shop.dev.me"])).keys() {
+            assert!(temporary(file).starts_with('.'));
+            assert!(source.owns(file) && !source.owns(&temporary(file)) && !source.owns(README.0));
+        }
     }
 }
