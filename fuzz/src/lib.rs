@@ -1,1 +1,38 @@
-//! fuzz
+//! One property per parser and renderer, as functions from bytes that panic where the property breaks.
+//!
+//! See the README for how seeds are replayed and how a target is added.
+
+pub mod config_edit;
+pub mod config_load;
+pub mod config_variables;
+pub mod config_versions;
+pub mod mutate;
+
+/// A property over bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The module's name, and that of its folder under `seeds/`.
+    pub name: &'static str,
+    /// Panics where the property breaks.
+    pub check: fn(&[u8]),
+}
+
+/// Every target, in the order of their names.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "config_edit",
+        check: config_edit::check,
+    },
+    Target {
+        name: "config_load",
+        check: config_load::check,
+    },
+    Target {
+        name: "config_variables",
+        check: config_variables::check,
+    },
+    Target {
+        name: "config_versions",
+        check: config_versions::check,
+    },
+];

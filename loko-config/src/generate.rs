@@ -220,7 +220,7 @@ mod tests {
         let loaded = load(&out, &options).unwrap_or_else(|problems| panic!("{}\n{out}", problems.to_text()));
         assert_eq!(loaded.environment.workloads.list.len(), 4, "{out}");
         assert!(loaded.environment.components.ingress_controller.acme.is_some());
-        let written: BTreeSet<_> = loaded.shown.lines.iter().map(|line| line.path.clone()).collect();
+        let written: BTreeSet<_> = loaded.shown().lines.iter().map(|line| line.path.clone()).collect();
         assert!(written.contains("workloads.user[0].readinessProbe"), "{written:?}");
     }
 

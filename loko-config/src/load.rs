@@ -9,6 +9,7 @@ use crate::names::{Domain, EnvName, WorkloadName};
 use crate::problem::{Cause, Problem, Problems, Severity, Span};
 use crate::raw::RawFile;
 use crate::read::{Cx, Field as _};
+use crate::show::Shown;
 use crate::yaml::{self, Node};
 use crate::{resolve, rules};
 
@@ -39,8 +40,16 @@ pub struct Loaded {
     pub environment: Environment,
     /// What its author may not want, in the order of the file.
     pub warnings: Vec<Problem>,
+    raw: Box<RawFile>,
+    text: String,
+}
+
+impl Loaded {
     /// The file with every default filled in, and where each value comes from.
-    pub shown: crate::show::Shown,
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown::new(self.raw.shown(), &self.text)
+    }
 }
 
 /// Reads and checks a whole file.
@@ -80,11 +89,13 @@ pub fn load(text: &str, options: &LoadOptions) -> Result<Loaded, Problems> {
     let stops = |problem: &Problem| options.strict || problem.severity == Severity::Error;
     match environment {
         Some((environment, raw)) if !problems.iter().any(stops) => {
-            let problems = Problems::new(file_name, text, problems);
+            let mut warnings = problems;
+            warnings.sort_by_key(|problem| problem.span);
             Ok(Loaded {
                 environment,
-                warnings: problems.list().to_vec(),
-                shown: crate::show::Shown::new(&raw.shown(), text),
+                warnings,
+                raw: Box::new(raw),
+                text: text.to_owned(),
             })
         }
         Some(_) | None => Err(Problems::new(file_name, text, problems)),

@@ -41,14 +41,11 @@ pub struct Shown {
 }
 
 impl Shown {
-    pub(crate) fn new(tree: &Tree, text: &str) -> Self {
+    pub(crate) fn new(tree: Tree, text: &str) -> Self {
         let mut lines = Vec::new();
         let index = LineIndex::new(text);
-        walk(tree, String::new(), Origin::Default, &index, &mut lines);
-        Self {
-            lines,
-            tree: tree.clone(),
-        }
+        walk(&tree, String::new(), Origin::Default, &index, &mut lines);
+        Self { lines, tree }
     }
 
     /// The whole as one value, for JSON.

@@ -31,7 +31,7 @@ pub(crate) enum OldKey {
 pub(crate) trait Section: Field {
     /// Nothing written: every default.
     fn unwritten() -> Self;
-    /// Whether the key stood in the file, understood or not.
+    /// Whether the key stood in the file with a value, understood or not.
     fn has(&self, key: &str) -> bool;
     /// Every key.
     fn keys() -> Vec<KeyShape>;
@@ -85,9 +85,10 @@ impl<'n> Entries<'n> {
         })
     }
 
-    /// Which of `keys` are there.
+    /// Which of `keys` are there with a value.
     pub(crate) fn present(&self, keys: &[&'static str]) -> Vec<&'static str> {
-        let found = self.entries.iter().filter_map(|entry| {
+        let valued = self.entries.iter().filter(|entry| !entry.value.is_null());
+        let found = valued.filter_map(|entry| {
             let key = entry.key.as_str();
             keys.iter().copied().find(|known| *known == key)
         });
@@ -265,7 +266,7 @@ macro_rules! section {
         #[derive(Debug, Clone, PartialEq)]
         pub(crate) struct $name {
             $( $(#[doc = $key_doc])+ pub(crate) $field: $crate::read::section!(@slot $kind $ty), )+
-            /// The keys that stood in the file, understood or not.
+            /// The keys that stood in the file with a value, understood or not.
             present: Vec<&'static str>,
         }
 

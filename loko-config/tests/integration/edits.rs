@@ -418,7 +418,7 @@ fn the_generated_file_takes_every_edit() {
             edit(&text, &set(path, value), &LoadOptions::default()).unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(comments(&edited.text), comments(&text), "{path}");
         let loaded = load(&edited.text, &LoadOptions::default()).unwrap();
-        let found = loaded.shown.get(path).unwrap().value.clone();
+        let found = loaded.shown().get(path).unwrap().value.clone();
         assert_eq!(
             found.as_str().map_or_else(|| found.to_string(), str::to_owned),
             value,

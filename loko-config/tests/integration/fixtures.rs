@@ -155,13 +155,13 @@ fn valid_files_mean_what_they_say() {
             insta::assert_snapshot!(name.clone(), text);
         });
         // What `config show` prints is the same file with every default in it.
-        let shown = load(&loaded.shown.to_yaml(), &options())
-            .unwrap_or_else(|problems| panic!("{name}:\n{}\n{}", problems.to_text(), loaded.shown.to_yaml()));
+        let shown = load(&loaded.shown().to_yaml(), &options())
+            .unwrap_or_else(|problems| panic!("{name}:\n{}\n{}", problems.to_text(), loaded.shown().to_yaml()));
         assert_eq!(
             shown.environment,
             loaded.environment,
             "{name}\n{}",
-            loaded.shown.to_yaml()
+            loaded.shown().to_yaml()
         );
     }
 }

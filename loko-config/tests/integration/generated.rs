@@ -53,7 +53,7 @@ fn minimal_file() {
 fn schema_is_json_and_names_every_key_of_the_full_file() {
     let schema: serde_json::Value = serde_json::from_str(&json_schema()).unwrap();
     let loaded = loko_config::load(&file(Style::Full), &loko_config::LoadOptions::default()).unwrap();
-    for line in &loaded.shown.lines {
+    for line in &loaded.shown().lines {
         let mut at = &schema;
         for key in line.path.split('.').map(|key| key.split('[').next().unwrap()) {
             at = &at["properties"][key];
