@@ -51,8 +51,9 @@ pub(crate) fn validate(context: &Context, options: &Validate) -> Result<(), CliE
 
 fn show(context: &Context) -> Result<(), CliError> {
     let (_, loaded) = context.load()?;
-    output::formatted(context.global.output, &loaded.shown.to_json(), || {
-        let rows = loaded.shown.lines.iter().map(|line| {
+    let shown = loaded.shown();
+    output::formatted(context.global.output, &shown.to_json(), || {
+        let rows = shown.lines.iter().map(|line| {
             let value = line
                 .value
                 .as_str()
