@@ -179,31 +179,68 @@ fn domain(text: &str, max: usize) -> Result<(), InvalidName> {
     })
 }
 
+/// The grammar of Docker's reference library (`distribution/reference`, `regexp.go`), which OCI's follows: an optional
+/// host with port, then parts of lower-case letters and digits with `.`, `_`, `__` or dashes between them.
 fn image_name(text: &str) -> Result<(), InvalidName> {
     if text.is_empty() {
         return Err(InvalidName::new("is empty"));
     }
+    if text.len() > 255 {
+        return Err(InvalidName::new(format!(
+            "is {} bytes long; at most 255 are allowed",
+            text.len()
+        )));
+    }
     let (first, rest) = text.split_once('/').unwrap_or(("", text));
-    // The first part is a host where it has a dot or a port or is `localhost` (the rule of Docker's reference library).
-    let path = if first.contains(['.', ':']) || first == "localhost" {
-        rest
+    // The first part is a host where it has a dot or a port or is `localhost`.
+    let (host, path) = if first.contains(['.', ':']) || first == "localhost" {
+        (Some(first), rest)
     } else {
-        text
+        (None, text)
     };
-    let part_ok = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
-            && part.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
-    };
-    match path.split('/').find(|part| !part_ok(part)) {
+    if let Some(host) = host.filter(|host| !registry_host(host)) {
+        return Err(InvalidName::new(format!(
+            "has `{host}` where the host of a registry stands"
+        )));
+    }
+    match path.split('/').find(|part| !image_part(part)) {
         Some(part) => Err(InvalidName::new(format!(
             "has the part `{part}`; a-z, 0-9 and single `.`, `_`, `-` between them are allowed"
         ))),
         None => Ok(()),
     }
+}
+
+/// A host with or without a port, as image references have it: `registry.example:5000`, `[fd00::1]:5000`.
+pub(crate) fn registry_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (None, rest),
+        Some(_) => return false,
+        None => {
+            let at = text.find(':').unwrap_or(text.len());
+            (Some(&text[..at]), &text[at..])
+        }
+    };
+    let label_ok = |label: &str| {
+        !label.is_empty()
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let port_ok = match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
+    };
+    port_ok && host.is_none_or(|host| host.split('.').all(label_ok))
+}
+
+fn image_part(part: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separators = part.split(alphanumeric).filter(|separator| !separator.is_empty());
+    let separators_ok = separators
+        .into_iter()
+        .all(|separator| matches!(separator, "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-'));
+    separators_ok && part.starts_with(alphanumeric) && part.ends_with(alphanumeric)
 }
 
 fn tag(text: &str) -> Result<(), InvalidName> {
@@ -265,5 +302,107 @@ fn quantity(text: &str) -> Result<(), InvalidName> {
         Err(InvalidName::new(
             "is no quantity above zero; write it as `512Mi` or `10Gi`",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check<T: FromStr<Err = InvalidName> + fmt::Display>(good: &[&str], bad: &[&str]) {
+        for text in good {
+            match text.parse::<T>() {
+                Ok(name) => assert_eq!(name.to_string(), *text),
+                Err(error) => panic!("{text} {error}"),
+            }
+        }
+        for text in bad {
+            assert!(text.parse::<T>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_kind() {
+        let long = "a".repeat(64);
+        check::<EnvName>(
+            &["dev", "a", "1a-b", &long[..35]],
+            &["", "-a", "a-", "A", "a_b", "a.b", "ä", &long[..36]],
+        );
+        check::<WorkloadName>(&["shop", &long[..63]], &["", &long, "a b"]);
+        check::<NamespaceName>(&["loko-workloads"], &["Apps"]);
+        check::<Domain>(
+            &["dev.me", "a.b.c", "1.test"],
+            &["test", "dev.me.", ".me", "a..b", "A.b", "a_.b", ""],
+        );
+        check::<HostName>(&["shop.dev.me"], &["shop", "*.dev.me", "shop.dev.me:80"]);
+        check::<ImageName>(
+            &[
+                "traefik",
+                "ghcr.io/me/shop",
+                "localhost:5000/x",
+                "localhost/x",
+                "a/b__c/d--e.f",
+                "[fd00::1]:5000/x",
+                "REG.example/x",
+            ],
+            &[
+                "",
+                "Traefik",
+                "a//b",
+                "a/",
+                "/a",
+                "a..b",
+                "a._b",
+                "-a",
+                "a:1",
+                "reg.example:0/x",
+                "reg.example:x/y",
+                "re g.example/x",
+                "[fd00]/x",
+                "a@b",
+            ],
+        );
+        check::<Tag>(&["v1.2.3", "_x", "2.91", "A"], &["", ".x", "-x", "a b", "a/b", "a:b"]);
+        let digest = format!("x@sha256:{}", "0".repeat(64));
+        let both = format!("x:1@sha256:{}", "a".repeat(64));
+        check::<ImageRef>(
+            &["x", "x:1", "r.example:5000/x", "r.example:5000/x:1", &digest, &both],
+            &["x:", "x@", "x@sha256:0", "x:1:2", "x@md5:1", ":1"],
+        );
+        check::<Quantity>(
+            &["10Gi", "512Mi", "1.5G", "1e9", "100m", "1"],
+            &["", "Gi", "0", "-1Gi", "10GB", "1..5G", "10 Gi", "1e", "inf", "NaN"],
+        );
+    }
+
+    macro_rules! shown_as_read {
+        ($($test:ident $name:ident $pattern:literal;)+) => {
+            proptest! {
+                $(#[test]
+                fn $test(text in prop_oneof![$pattern, ".{0,20}"]) {
+                    if let Ok(name) = text.parse::<$name>() {
+                        prop_assert_eq!(name.to_string(), text.clone());
+                        prop_assert_eq!(name.as_str(), text.as_str());
+                        let json = serde_json::to_string(&name).unwrap();
+                        prop_assert_eq!(serde_json::from_str::<$name>(&json).unwrap(), name);
+                    }
+                })+
+            }
+        };
+    }
+
+    shown_as_read! {
+        env_name EnvName "[a-z0-9-]{1,36}";
+        workload_name WorkloadName "[a-z0-9-]{1,64}";
+        namespace_name NamespaceName "[a-z0-9-]{1,64}";
+        node_name NodeName "[a-z0-9-]{1,64}";
+        domain_name Domain "[a-z0-9-]{1,9}(\\.[a-z0-9-]{1,9}){1,4}";
+        host_name HostName "[a-z0-9-]{1,9}(\\.[a-z0-9-]{1,9}){1,4}";
+        image_name_ ImageName "([a-z]{1,5}[.:][0-9a-z]{1,4}/)?[a-z0-9._-]{1,9}(/[a-z0-9._-]{1,9}){0,2}";
+        tag_ Tag "[A-Za-z0-9_.-]{1,20}";
+        image_ref_ ImageRef "[a-z]{1,5}(:[0-9a-z.]{1,6})?(@sha256:[0-9a-f]{64})?";
+        quantity_ Quantity "[0-9]{1,3}(\\.[0-9])?([KMGT]i?|m|e[0-9])?";
     }
 }

@@ -5,6 +5,8 @@
 //! can be read is also in the JSON Schema, in the reference page, in generated files and in `show`: there is no second
 //! list to forget it in.
 
+mod choice;
+mod free;
 mod leaf;
 mod section;
 
@@ -15,10 +17,9 @@ use crate::problem::{Cause, LineIndex, Problem, Severity, Span};
 use crate::shape::{Shape, Tree};
 use crate::yaml::{Entry, Map, Node, Value};
 
-pub(crate) use leaf::{
-    Annotations, Choice, ControlPlanes, Env, Free, FreeList, FreeMap, Port, PullPolicy, Replicas, Seconds, Workers,
-    choice, integer,
-};
+pub(crate) use choice::{Choice, PullPolicy, choice};
+pub(crate) use free::{Annotations, Env, Free, FreeList, FreeMap};
+pub(crate) use leaf::{ControlPlanes, Port, Replicas, Seconds, Workers, integer};
 pub(crate) use section::{Entries, OldKey, Optional, Read, Section, Slot, key_shape, section, section_tree};
 
 /// A value and where it was written.

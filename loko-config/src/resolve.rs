@@ -14,7 +14,7 @@ use crate::model::{
     Mirroring, Network, NetworkIp, NodeLabels, Nodes, Registry, Scanning, Scheduling, SwitchedComponent, Workload,
     Workloads,
 };
-use crate::names::{EnvName, Known};
+use crate::names::{EnvName, Known, registry_host};
 use crate::problem::{Cause, Span};
 use crate::raw::{RawCluster, RawComponents, RawFile, RawNetwork, RawNodes, RawRegistry, RawSource};
 use crate::read::{Annotations, Cx, Free, Spanned};
@@ -410,15 +410,6 @@ fn mirror(raw: &RawSource) -> Mirror {
         url: text(&raw.url),
         prefix: text(&raw.prefix),
     }
-}
-
-/// Whether a text is a host with or without port, as image references have it.
-fn registry_host(text: &str) -> bool {
-    let (host, port) = text.split_once(':').unwrap_or((text, "1"));
-    let labels_ok = host
-        .split('.')
-        .all(|label| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
-    labels_ok && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Whether a text is a positive duration as Go's `time.ParseDuration` takes it.

@@ -8,3 +8,4 @@
 mod edits;
 mod fixtures;
 mod generated;
+mod renovate;
