@@ -4,6 +4,7 @@ mod api;
 mod bootstrap;
 mod evidence;
 mod images;
+mod marks;
 mod watch;
 
 pub use api::{KubeApi, PodLogOptions};

@@ -181,10 +181,15 @@ impl Up<'_> {
             cluster.admit(&api.0, &token, &expires).await?;
             futures_util::future::try_join_all(joining.iter().map(|name| cluster.join(name))).await?;
         }
-        Ok((
-            (),
-            changed(!joining.is_empty(), || format!("joined {}", joining.join(", "))),
-        ))
+        let wanted = &self.platform.environment.cluster.nodes;
+        let marks = nodes.iter().map(|state| {
+            let node = &state.node;
+            (node.name.clone(), scheduling::node(wanted, node.role, node.index))
+        });
+        let marked = api.0.mark_nodes(&marks.collect()).await?;
+        let mut done: Vec<String> = joining.iter().map(|name| format!("joined {name}")).collect();
+        done.extend(marked.iter().map(|(node, change)| format!("{node}: {change}")));
+        Ok(((), changed(!done.is_empty(), || done.join(", "))))
     }
 
     pub(super) async fn kubeconfig(self, fresh: bool) -> Stepped<()> {

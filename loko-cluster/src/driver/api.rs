@@ -241,7 +241,7 @@ impl KubeApi {
         }
     }
 
-    /// A strategic merge of `patch` into an object.
+    /// A JSON merge (RFC 7386) of `patch` into an object.
     pub async fn merge(&self, key: &ObjectKey, patch: &Value) -> Result<(), ClusterError> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),

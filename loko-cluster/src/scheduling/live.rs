@@ -131,8 +131,8 @@ pub fn changes(observed: &ObservedMarks, wanted: &NodeMarks) -> Vec<MarkChange> 
 }
 
 /// The changes as a JSON merge patch (RFC 7386) of the node; `None` where the node is as it should be, its annotation
-/// included. A merge patch replaces the list of taints as a whole: send it with the `resourceVersion` of what was observed,
-/// which `version` adds, so that a taint of a controller that came in between is not lost.
+/// included. A merge patch replaces the list of taints as a whole; it then carries `version`, the `resourceVersion` of what was
+/// observed, so that the API refuses it where a controller has set a taint in between.
 #[must_use]
 pub fn patch(observed: &ObservedMarks, wanted: &NodeMarks, version: Option<&str>) -> Option<Value> {
     let changes = changes(observed, wanted);
@@ -155,10 +155,10 @@ pub fn patch(observed: &ObservedMarks, wanted: &NodeMarks, version: Option<&str>
     }
     let list = managed.into_iter().collect::<Vec<_>>().join(",");
     let mut patch = json!({"metadata": {"annotations": {MANAGED_LABELS: list}, "labels": labels}});
-    if let Some(version) = version {
-        patch["metadata"]["resourceVersion"] = json!(version);
-    }
     if taints_differ {
+        if let Some(version) = version {
+            patch["metadata"]["resourceVersion"] = json!(version);
+        }
         let others = observed.taints.iter().filter(|taint| taint.key != CONTROL_PLANE_TAINT);
         let ours = wanted
             .taints
@@ -247,7 +247,6 @@ mod tests {
             json!({"metadata": {
                 "annotations": {MANAGED_LABELS: "disk"},
                 "labels": {"disk": "hdd", "zone": null},
-                "resourceVersion": "7",
             }})
         );
     }
@@ -286,7 +285,8 @@ mod tests {
             off["spec"]["taints"],
             json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}])
         );
-        let on = patch(&free, &want_tainted, None).unwrap();
+        let on = patch(&free, &want_tainted, Some("7")).unwrap();
+        assert_eq!(on["metadata"]["resourceVersion"], "7");
         assert_eq!(on["spec"]["taints"].as_array().unwrap().len(), 2);
         assert_eq!(
             changes(&free, &want_tainted)[0].to_string(),
