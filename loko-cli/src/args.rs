@@ -90,6 +90,9 @@ pub(crate) enum Command {
     Status,
     /// Show the log of a component (dns, tunnel, ingress, registry, metrics) or of a workload
     Logs(Logs),
+    /// Show the ports of the host that lead into the cluster, or bring them to what loko.yaml says
+    #[command(subcommand)]
+    Tunnel(Tunnel),
     /// Make, check and show loko.yaml
     #[command(subcommand)]
     Config(Config),
@@ -177,6 +180,15 @@ pub(crate) enum Config {
     Show,
     /// Ask whether the ports that loko.yaml wants are free, and who has them
     PortCheck,
+}
+
+/// `loko tunnel …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tunnel {
+    /// Show each port with its route, health and traffic; exit code 3 where one is down
+    Status,
+    /// Bring HAProxy and the UDP relay to what loko.yaml says, and nothing else
+    Sync,
 }
 
 /// `loko env …`

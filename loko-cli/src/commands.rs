@@ -7,6 +7,7 @@ mod env;
 mod logs;
 mod power;
 mod status;
+mod tunnel;
 mod version;
 
 use clap::CommandFactory as _;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             }
             Command::Status => status::run(&context).await,
             Command::Logs(options) => logs::run(&context, &options).await,
+            Command::Tunnel(command) => tunnel::run(&context, &command).await,
             Command::Config(command) => config::run(&context, command).await,
             Command::Validate(options) => config::validate(&context, &options),
             Command::Env(command) => env::run(&context, &command),

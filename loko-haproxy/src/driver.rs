@@ -21,9 +21,11 @@ use serde::Serialize;
 use crate::configuration::{Configuration, STATISTICS_PORT};
 use crate::container::{CONFIGURATION, DIRECTORY, Names, environment_of, routes_file, spec};
 use crate::error::HaproxyError;
-use crate::portcheck::Wanted;
+use crate::portcheck::{self, Wanted};
+use crate::relay::container_name;
 use crate::routes::{Routes, conflicts, reserved};
 use crate::stats::{self, Statistics};
+use crate::tunnel::{Seen, Tunnel, tunnels};
 use crate::{facts, parse};
 
 /// HAProxy on one engine.
@@ -89,6 +91,26 @@ pub struct Status {
     pub statistics: Option<Statistics>,
     /// Workers of before that live as long as their connections.
     pub old_workers: usize,
+    /// Environments whose UDP relay runs.
+    pub relays: BTreeSet<EnvName>,
+    /// Environments whose address is none of this host's.
+    pub away: BTreeSet<EnvName>,
+}
+
+impl Status {
+    /// Every port of one environment, as it is served.
+    #[must_use]
+    pub fn tunnels(&self, environment: &EnvName) -> Vec<Tunnel> {
+        let seen = Seen {
+            statistics: self.statistics.as_ref(),
+            relay: self.relays.contains(environment),
+            address_here: !self.away.contains(environment),
+        };
+        self.routes
+            .get(environment)
+            .map(|routes| tunnels(routes, seen))
+            .unwrap_or_default()
+    }
 }
 
 /// What is there.
@@ -196,13 +218,27 @@ impl Edge {
                 .map(|output| facts::old_workers(&output.text()))
                 .unwrap_or_default();
         }
+        let routes = found.stored(None)?;
+        let (mut relays, mut away) = (BTreeSet::new(), BTreeSet::new());
+        for (environment, routes) in &routes {
+            // Where ports are published, the engine knows its machine's addresses and we do not.
+            if self.mode == EdgeMode::HostNetwork && !portcheck::address_is_here(routes.address) {
+                away.insert(environment.clone());
+            }
+            if !routes.udp.is_empty() {
+                let relay = self.engine.container(&container_name(environment)).await?;
+                relays.extend(relay.filter(ContainerFacts::is_running).map(|_| environment.clone()));
+            }
+        }
         Ok(Status {
             container: found.container.as_ref().map(|container| container.state),
-            routes: found.stored(None)?,
+            routes,
             current,
             as_written: parse::is_as_written(file),
             statistics,
             old_workers,
+            relays,
+            away,
         })
     }
 

@@ -1,20 +1,22 @@
 //! The steps on the host: dnsmasq, the host's resolver, HAProxy.
 
 use std::io::IsTerminal as _;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use loko_cluster::nodes::{NETWORK, Node};
+use loko_cluster::nodes::{NETWORK, Node, Role};
 use loko_cluster::{ClusterError, scheduling};
 use loko_dns::container::Placement;
 use loko_dns::resolver::host::{Host, Privilege};
 use loko_dns::resolver::{self, Action};
 use loko_dns::zone::Zone;
 use loko_engine::subnet::Division;
-use loko_haproxy::driver::{Change, Done, Edge, Report};
+use loko_haproxy::driver::{Change, Done, Edge, Relay, Report};
 use loko_haproxy::routes::{Routes, Upstream};
 
-use super::{Stepped, Up, changed};
-use crate::context::Platform;
+use super::{Observed, Stepped, Up, changed};
+use crate::context::{Context, Platform};
+use crate::error::CliError;
 use crate::progress::{Line, Outcome};
 
 /// HAProxy of a platform.
@@ -24,6 +26,27 @@ pub(crate) fn edge(platform: &Platform) -> Edge {
         platform.environment.components.haproxy.reference(),
         platform.mode,
     )
+}
+
+/// The UDP relays of a platform's engine.
+pub(crate) fn relay(platform: &Platform) -> Relay {
+    let image = platform.environment.components.ingress_controller.reference();
+    Relay::new(platform.engine.clone(), image, platform.mode, NETWORK)
+}
+
+/// Brings the way in to `upstreams`: HAProxy, and the relay while there is a UDP port.
+pub(crate) async fn route(
+    context: &Context,
+    platform: &Platform,
+    observed: &Observed,
+    upstreams: Vec<Upstream>,
+) -> Result<Outcome, CliError> {
+    let routes = Routes::new(&platform.environment, platform.address, upstreams, &observed.slots);
+    let waits = |holder: &str| context.progress.say(&format!("the edge waits for {holder}"));
+    let _lock = context.home.lock_edge(waits)?;
+    let report = edge(platform).apply(&Change::Put(Box::new(routes.clone()))).await?;
+    let relayed = relay(platform).apply(&routes).await?;
+    Ok(outcome(&report, relayed))
 }
 
 /// How the environment's dnsmasq is run.
@@ -114,30 +137,50 @@ impl Up<'_> {
         } = self;
         let placed = loko_cluster::nodes::place(&platform.environment, &division, &observed.containers);
         let upstreams = upstreams(platform, &placed.map_err(ClusterError::from)?);
-        let routes = Routes::new(&platform.environment, platform.address, upstreams, &observed.slots);
-        let waits = |holder: &str| context.progress.say(&format!("the edge waits for {holder}"));
-        let _lock = context.home.lock_edge(waits)?;
-        let report = edge(platform).apply(&Change::Put(Box::new(routes))).await?;
-        Ok(((), outcome(&report)))
+        Ok(((), route(context, platform, observed, upstreams).await?))
     }
 }
 
-fn outcome(report: &Report) -> Outcome {
-    let mut text = match report.done {
-        Done::Nothing => return Outcome::Unchanged,
-        Done::Reloaded => "reloaded",
-        Done::Removed => "removed",
-        Done::Started => "started",
-        Done::Recreated => "made anew: connections through it were ended",
-    }
-    .to_owned();
+fn outcome(report: &Report, relayed: Done) -> Outcome {
+    let word = |done| match done {
+        Done::Nothing => None,
+        Done::Reloaded => Some("reloaded"),
+        Done::Removed => Some("removed"),
+        Done::Started => Some("started"),
+        Done::Recreated => Some("made anew: connections through it were ended"),
+    };
+    let relay = word(relayed).map(|word| format!("UDP relay {word}"));
+    let Some(mut text) = word(report.done).map(str::to_owned) else {
+        return relay.map_or(Outcome::Unchanged, Outcome::Changed);
+    };
     for (what, addresses) in [("listens on", &report.opened), ("gave up", &report.closed)] {
         if !addresses.is_empty() {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             text = format!("{text}, {what} {}", list.join(", "));
         }
     }
+    text.extend(relay.map(|relay| format!("; {relay}")));
     Outcome::Changed(text)
+}
+
+/// Nodes that run Traefik, where they are now.
+pub(crate) fn upstreams_there(platform: &Platform, observed: &Observed) -> Vec<Upstream> {
+    let there = |(name, role, index): (String, Role, u8)| {
+        let container = observed.containers.iter().find(|container| container.name == name)?;
+        let IpAddr::V4(address) = *container.addresses.get(NETWORK)? else {
+            return None;
+        };
+        Some(Node {
+            name,
+            role,
+            index,
+            address,
+        })
+    };
+    let nodes: Vec<Node> = loko_cluster::nodes::names(&platform.environment)
+        .filter_map(there)
+        .collect();
+    upstreams(platform, &nodes)
 }
 
 /// Nodes that run Traefik.
