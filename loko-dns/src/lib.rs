@@ -3,11 +3,14 @@
 //! ```text
 //! Environment, address, port ─→ Zone ─┬─ render ─→ dnsmasq.conf, hosts.d/* ─┐
 //!                                     ├─ container::spec ───────────────────┼─ plan ─→ driver ─→ Report
-//!                  what is there ─────┴─────────────── Facts ───────────────┘
-//! Zone ─→ corefile (the same names in pods)          name, server ─→ probe ─→ Answer
+//!                  what is there ─────┼─────────────── Facts ───────────────┘
+//!                                     ├─ resolver::set ─→ Plan of actions on the host ─→ resolver::host
+//!                                     ├─ corefile ─→ the same names in pods
+//!                                     └─ check ─→ verdict, cause, remedy    ←─ probe: one question, one server
 //! ```
 //!
-//! Everything but `driver` and `probe::ask` is pure, and builds without the feature `driver`.
+//! Everything but `driver`, `resolver::host`, `probe::ask` and `check::gather` is pure, and builds without the feature
+//! `driver`.
 
 pub mod check;
 pub mod container;
@@ -19,6 +22,7 @@ pub mod port;
 pub mod probe;
 pub mod render;
 pub mod resolver;
+pub mod rule;
 #[cfg(test)]
 mod samples;
 pub mod zone;

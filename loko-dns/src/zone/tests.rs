@@ -47,3 +47,52 @@ fn loopback_is_always_heard() {
     };
     assert_eq!(six.server().to_string(), "[::1]:5453");
 }
+
+fn names_of(yaml: &str, extra: &[&str]) -> Vec<String> {
+    let loaded = loko_config::load(yaml, &loko_config::LoadOptions::default()).unwrap();
+    let zone = Zone::of(
+        &loaded.environment,
+        [127, 0, 0, 1].into(),
+        crate::samples::port(5453),
+        names(extra),
+    );
+    zone.hosts.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_zone_knows_what_its_environment_uses() {
+    let yaml = "
+name: dev
+network: {domain: dev.me, wildcard: false}
+components: {ingress-controller: {dashboard: true}}
+workloads:
+  user:
+    - {name: web, image: a, http: {port: 80}}
+    - {name: shop, image: a, http: {port: 80, hosts: [shop.dev.me, www.shop.dev.me]}}
+    - {name: db, image: a, ports: [5432]}
+    - {name: both, image: a, http: {port: 80, hosts: [x.dev.me]}, ports: [9000]}
+    - {name: inner, image: a}
+    - {name: idle, image: a, http: {port: 80}, enabled: false}
+";
+    let expected = [
+        "both.dev.me",
+        "cr.dev.me",
+        "db.dev.me",
+        "ingress.dev.me",
+        "shop.dev.me",
+        "traefik.dev.me",
+        "web.dev.me",
+        "www.shop.dev.me",
+        "x.dev.me",
+    ];
+    assert_eq!(names_of(yaml, &["ingress.dev.me", "elsewhere.org"]), expected);
+}
+
+#[test]
+fn a_registry_that_is_off_has_no_name() {
+    assert_eq!(names_of("name: dev\nregistry: {enabled: false}\n", &[]), [""; 0]);
+    assert_eq!(
+        names_of("name: dev\nregistry: {name: images}\n", &[]),
+        ["images.dev.me"]
+    );
+}
