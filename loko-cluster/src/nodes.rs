@@ -82,7 +82,7 @@ pub struct NoAddress {
     pub node: String,
 }
 
-/// Gives every node its address: the one it has, else the lowest that no container of ours holds.
+/// Gives every node its address: the one it has, else a free one that no container of ours holds.
 pub fn place(
     environment: &Environment,
     division: &subnet::Division,
@@ -97,13 +97,19 @@ pub fn place(
         .filter_map(|container| Some((container.name.as_str(), has(container)?)))
         .collect();
     let mut used: Vec<Ipv4Addr> = held.values().copied().collect();
+    // Two environments that are created at the same moment start at different places.
+    let start = environment
+        .name
+        .as_str()
+        .bytes()
+        .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     names(environment)
         .map(|(name, role, index)| {
             let kept = held
                 .get(name.as_str())
                 .copied()
                 .filter(|address| division.pinned.contains(address));
-            let Some(address) = kept.or_else(|| subnet::free_address(division.pinned, &used)) else {
+            let Some(address) = kept.or_else(|| subnet::free_address(division.pinned, &used, start)) else {
                 return Err(NoAddress {
                     subnet: division.subnet,
                     node: name,

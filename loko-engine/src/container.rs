@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::labels;
@@ -184,11 +185,33 @@ impl ContainerFacts {
 }
 
 impl ContainerSpec {
-    /// 16 hexadecimal digits that change when anything in the specification does.
+    /// 16 hexadecimal digits that change when anything in the specification does. What is empty or off does not count,
+    /// so that a later version of this crate, which knows more fields, finds the containers of this one as wanted.
     #[must_use]
     pub fn hash(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        short_hash(&json)
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        prune(&mut json);
+        short_hash(json.to_string().as_bytes())
+    }
+}
+
+/// Takes away what is null, false or empty; true where nothing is left.
+fn prune(value: &mut Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) | Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        // Elements keep their places: an empty argument is an argument.
+        Value::Array(list) => {
+            for element in list.iter_mut() {
+                prune(element);
+            }
+            list.is_empty()
+        }
+        Value::Object(map) => {
+            map.retain(|_, inner| !prune(inner));
+            map.is_empty()
+        }
     }
 }
 
@@ -305,6 +328,16 @@ mod tests {
             ..facts(&wanted)
         };
         assert_eq!(compare(&wanted, Some(&other)), ContainerChange::Foreign);
+    }
+
+    #[test]
+    fn a_field_that_is_empty_does_not_count_in_the_hash() {
+        let mut known = serde_json::json!({"name": "a", "ports": [""], "labels": {"x": ""}});
+        let mut later = serde_json::json!({"name": "a", "ports": [""], "labels": {}, "new": null, "newer": false});
+        prune(&mut known);
+        prune(&mut later);
+        assert_eq!(known, later);
+        assert_eq!(known["ports"], serde_json::json!([""]));
     }
 
     #[test]

@@ -52,11 +52,16 @@ pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// The lowest address of `pinned` that is not in `used`; the last one is the broadcast address and is never given.
+/// The first address of `pinned` from `start` on, and round again, that is not in `used`; the last one is the broadcast
+/// address and is never given. Two that choose at the same moment should start at different places.
 #[must_use]
-pub fn free_address(pinned: Ipv4Net, used: &[Ipv4Addr]) -> Option<Ipv4Addr> {
-    (u32::from(pinned.network())..u32::from(pinned.broadcast()))
-        .map(Ipv4Addr::from)
+pub fn free_address(pinned: Ipv4Net, used: &[Ipv4Addr], start: u32) -> Option<Ipv4Addr> {
+    let (first, count) = (
+        u32::from(pinned.network()),
+        u32::from(pinned.broadcast()) - u32::from(pinned.network()),
+    );
+    (0..count)
+        .map(|offset| Ipv4Addr::from(first + (start % count + offset) % count))
         .find(|address| !used.contains(address))
 }
 
@@ -85,12 +90,18 @@ mod tests {
             (division.dynamic, division.pinned),
             (net("172.28.0.0/25"), net("172.28.0.128/25"))
         );
-        let first = free_address(division.pinned, &[]).unwrap();
+        let first = free_address(division.pinned, &[], 0).unwrap();
         assert_eq!(first, Ipv4Addr::new(172, 28, 0, 128));
         assert_eq!(
-            free_address(division.pinned, &[first]),
+            free_address(division.pinned, &[first], 0),
             Some(Ipv4Addr::new(172, 28, 0, 129))
         );
+        assert_eq!(
+            free_address(division.pinned, &[], 126),
+            Some(Ipv4Addr::new(172, 28, 0, 254))
+        );
+        let around = free_address(division.pinned, &[Ipv4Addr::new(172, 28, 0, 254)], 126);
+        assert_eq!(around, Some(first), "the broadcast address is never given");
         assert_eq!(divide(net("172.28.0.0/30")), None);
     }
 

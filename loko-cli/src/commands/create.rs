@@ -55,6 +55,8 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     let observed = up::observe(&platform).await?;
     let first = !up::exists(&platform, &observed.containers);
     preflight::check(&platform, &observed).await?;
+    // From here on there is something that `-e` can name, whether or not all of it comes up.
+    state::write(&context.home.applied(name), &platform.source.bytes, false)?;
     let settings = Options {
         no_kubeconfig: options.no_kubeconfig,
         no_resolver: options.no_resolver,
@@ -71,7 +73,6 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
             return Err(error);
         }
     };
-    state::write(&context.home.applied(name), &platform.source.bytes, false)?;
     report(context, &platform, steps, started);
     Ok(())
 }

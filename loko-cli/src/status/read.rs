@@ -8,6 +8,7 @@ use loko_cluster::driver::KubeApi;
 use loko_cluster::nodes::{self, Role};
 use loko_dns::probe::{Kind, Limits};
 use loko_engine::{ContainerFacts, ContainerState};
+use loko_registry::{RegistrySpec, manifests};
 use serde_json::Value;
 
 use super::{InCluster, Item, State, Status, container, in_cluster, verdict};
@@ -41,15 +42,16 @@ pub(crate) async fn read(context: &Context, platform: &Platform) -> Result<Statu
         started,
     };
 
-    let (nodes, dns, edge, traefik, metrics, workloads) = futures_util::join!(
+    let (nodes, dns, edge, traefik, metrics, registry, workloads) = futures_util::join!(
         view.nodes(&names, &containers),
         dns(platform, &containers),
         edge(platform),
         view.component("traefik", "DaemonSet", "loko-system"),
         metrics(&view, platform),
+        registry(&view, platform),
         view.workloads(platform),
     );
-    let components = vec![dns, edge, traefik, metrics, registry(platform)];
+    let components = vec![dns, edge, traefik, metrics, registry];
     let mut status = Status {
         environment: environment.name.to_string(),
         domain: environment.network.domain.to_string(),
@@ -238,17 +240,13 @@ fn disabled(name: &str) -> Item {
     }
 }
 
-fn registry(platform: &Platform) -> Item {
-    if platform.environment.registry.enabled {
-        let detail = "this version does not run a registry yet".to_owned();
-        return Item {
-            name: "zot".to_owned(),
-            state: State::Disabled,
-            detail,
-            addresses: Vec::new(),
-        };
-    }
-    disabled("zot")
+async fn registry(view: &View<'_>, platform: &Platform) -> Item {
+    let Ok(Some(spec)) = RegistrySpec::of(&platform.environment) else {
+        return disabled("registry");
+    };
+    let mut item = view.component(manifests::NAME, "Deployment", "loko-system").await;
+    item.addresses.push(format!("https://{}", spec.reference_host()));
+    item
 }
 
 async fn dns(platform: &Platform, containers: &[ContainerFacts]) -> Item {

@@ -21,8 +21,7 @@ const PATH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a route may be unknown to Traefik, which learns of it by watching.
 const ROUTE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits for nodes, objects and the way in. metrics-server is not waited for: nothing else needs it, and `status` says
-/// that it is starting.
+/// Waits for nodes, objects and the way in.
 pub(super) async fn wait(
     context: &Context,
     platform: &Platform,
@@ -37,7 +36,7 @@ pub(super) async fn wait(
         name,
     });
     let all: Vec<ObjectKey> = nodes
-        .chain(keys.iter().filter(|key| key.name != "metrics-server").cloned())
+        .chain(keys.iter().filter(|key| is_waited_for(key)).cloned())
         .collect();
     try_join_all(all.iter().map(|key| async move {
         let told = |why: &str| line.tell(&format!("{key}: {why}"));
@@ -51,6 +50,12 @@ pub(super) async fn wait(
     let asked = if urls.is_empty() { vec![unnamed(platform)] } else { urls };
     try_join_all(asked.iter().map(|url| answers(context, platform, url))).await?;
     Ok(())
+}
+
+/// Not for metrics-server, nor for a mirror that is a program of its own: it starts only once its upstream is reached, and
+/// until then nodes ask the upstream themselves.
+fn is_waited_for(key: &ObjectKey) -> bool {
+    key.name != "metrics-server" && !key.name.starts_with("registry-mirror-")
 }
 
 /// A failure of a workload's own object is the workload's.

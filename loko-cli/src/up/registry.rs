@@ -37,7 +37,8 @@ impl Up<'_> {
             None => BTreeMap::new(),
         };
         if let Some(spec) = &spec {
-            for name in manifests::deployments(spec) {
+            // The registry's own; a mirror that is a program of its own may start later, when its upstream is reached.
+            if let Some(name) = manifests::deployments(spec).into_iter().next() {
                 let key = ObjectKey {
                     api_version: "apps/v1".to_owned(),
                     kind: "Deployment".to_owned(),
