@@ -2,9 +2,9 @@
 # What the machine itself must have: Debian packages, and Go.
 
 # To build the bed and run an engine.
-packages_build=(ca-certificates debian-archive-keyring debootstrap gcc gpgv iptables jq libc6-dev libseccomp-dev nftables pkg-config xz-utils)
-# What people and the end-to-end suite use to look at an environment.
-packages_tools=(bind9-dnsutils curl iproute2 jq procps)
+packages_build=(debian-archive-keyring debootstrap gpgv iptables libseccomp-dev nftables pkg-config xz-utils)
+# For cargo to link with, and what people and the end-to-end suite use to look at an environment.
+packages_tools=(bind9-dnsutils ca-certificates curl gcc iproute2 jq libc6-dev procps)
 
 install_packages() {
   local wanted=("${packages_tools[@]}" "$(redis_client)") missing
