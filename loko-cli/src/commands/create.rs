@@ -44,17 +44,25 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
         return dry_run(context, &platform).await;
     }
     let name = platform.environment.name.as_str();
-    let waits = |holder: &str| context.progress.say(&format!("{name} waits for {holder}"));
-    let _lock = context.home.lock_environment(name, waits)?;
+    // What is refused is refused before anything is touched, and leaves not even a directory.
+    let mut observed = up::observe(&platform).await?;
+    preflight::check(&platform, &observed).await?;
+    let mut waited = false;
+    let _lock = context.home.lock_environment(name, |holder| {
+        waited = true;
+        context.progress.say(&format!("{name} waits for {holder}"));
+    })?;
     if options.recreate {
         context.confirm(&format!(
             "make the nodes of {name} anew? what runs in them is lost, the registry's images stay"
         ))?;
         destroy::remove_nodes(&platform).await?;
     }
-    let observed = up::observe(&platform).await?;
+    if waited || options.recreate {
+        observed = up::observe(&platform).await?;
+        preflight::check(&platform, &observed).await?;
+    }
     let first = !up::exists(&platform, &observed.containers);
-    preflight::check(&platform, &observed).await?;
     // From here on there is something that `-e` can name, whether or not all of it comes up.
     state::write(&context.home.applied(name), &platform.source.bytes, false)?;
     let settings = Options {
