@@ -21,11 +21,19 @@ rust_is_new_enough() {
   [ "$(printf '%s\n' "$1" "$version" | sort -V | head -1)" = "$1" ] && command -v cargo-clippy rustfmt >/dev/null
 }
 
+# The program that https://sh.rustup.rs would fetch.
 install_rustup() {
-  curl --proto '=https' --tlsv1.2 --silent --show-error --fail --max-time 60 https://sh.rustup.rs --output "$RUN/rustup-init.sh" &&
-    sh "$RUN/rustup-init.sh" -y --no-modify-path --profile minimal --default-toolchain none </dev/null && return
-  # Debian packages it from 13 on.
-  apt_install rustup
+  local base
+  base=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu
+  # Joined by &&: what stands left of || does not stop at the first failure by itself. The checksum's file names a path of where
+  # it was made.
+  (
+    cd "$RUN" &&
+      curl --proto '=https' --tlsv1.2 --silent --show-error --fail --max-time 120 --remote-name-all "$base/rustup-init" "$base/rustup-init.sha256" &&
+      echo "$(cut -d' ' -f1 rustup-init.sha256)  rustup-init" | sha256sum --check --quiet &&
+      chmod +x rustup-init &&
+      ./rustup-init -y --quiet --no-modify-path --profile minimal --default-toolchain none </dev/null >/dev/null
+  ) || fail "rustup could not be installed; see https://rustup.rs"
 }
 
 install_toolchain() { rustup toolchain install "$1" --profile minimal --component clippy --component rustfmt --no-self-update </dev/null; }
