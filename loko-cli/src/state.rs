@@ -100,38 +100,75 @@ fn lock(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
         path: path.to_owned(),
         source,
     };
-    if let Some(parent) = path.parent() {
-        private_directory(parent)?;
-    }
-    let mut file = File::options()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed)?;
-    if file.try_lock().is_err() {
-        let mut holder = String::new();
-        let _ = file.read_to_string(&mut holder);
-        waits(if holder.trim().is_empty() {
-            "another loko"
-        } else {
-            holder.trim()
-        });
-        file.lock().map_err(failed)?;
-    }
+    let mut waits = Some(waits);
+    let mut file = loop {
+        if let Some(parent) = path.parent() {
+            private_directory(parent)?;
+        }
+        let mut file = File::options()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed)?;
+        if file.try_lock().is_err() {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = match holder.trim() {
+                "" => "another loko",
+                holder => holder,
+            };
+            if let Some(waits) = waits.take() {
+                waits(holder);
+            }
+            file.lock().map_err(failed)?;
+        }
+        // `destroy` removes the file while it holds it: whoever waited has a lock on nothing, and asks again.
+        if is_at(&file, path) {
+            break file;
+        }
+    };
     // Who holds it, for the one that waits. A lock whose holder died is free: the kernel gave it back.
-    let command: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .take(2)
-        .collect();
-    let holder = format!("loko {} (pid {})", command.join(" "), std::process::id());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let holder = format!("{} (pid {})", command(&words), std::process::id());
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(holder.as_bytes()))
         .map_err(failed)?;
     Ok(Lock { _file: file })
+}
+
+/// Whether a file that was opened is the one that is found there now.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Utf8Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: std::io::Result<std::fs::Metadata>| metadata.ok().map(|file| (file.dev(), file.ino()));
+    let opened = identity(file.metadata());
+    opened.is_some() && opened == identity(fs::metadata(path))
+}
+
+/// A file that is open cannot be removed here.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Utf8Path) -> bool {
+    true
+}
+
+/// `loko create` of `-c a/loko.yaml create --keep`: the words of a command line that are neither options nor their values.
+fn command(words: &[String]) -> String {
+    const WITH_VALUE: [&str; 9] = [
+        "-c", "--config", "-e", "--env", "-o", "--output", "--color", "--home", "--tail",
+    ];
+    let mut command = "loko".to_owned();
+    let mut before = "";
+    for word in words {
+        if !word.starts_with('-') && !WITH_VALUE.contains(&before) {
+            command.push(' ');
+            command.push_str(word);
+        }
+        before = word;
+    }
+    command
 }
 
 /// Makes a directory and those above it, for the user alone where they are new.
@@ -219,6 +256,39 @@ mod tests {
         assert!(waiting.recv().unwrap().contains(&format!("pid {}", std::process::id())));
         drop(first);
         thread.join().unwrap().unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_lock_that_was_removed_is_taken_anew() {
+        let (_guard, home) = home();
+        let first = home.lock_environment("dev", |_| panic!("it is free")).unwrap();
+        let (told, waiting) = std::sync::mpsc::channel();
+        let path = home.environment("dev");
+        let thread = std::thread::spawn(move || home.lock_environment("dev", |_| told.send(()).unwrap()).unwrap());
+        waiting.recv().unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        drop(first);
+        let _second = thread.join().unwrap();
+        // Held at the path, so a third one would see it.
+        let file = File::open(path.join("lock")).unwrap();
+        assert!(file.try_lock().is_err());
+    }
+
+    #[test]
+    fn the_holder_is_named_by_its_command_alone() {
+        let words = [
+            "-c",
+            "a/loko.yaml",
+            "--color=never",
+            "env",
+            "use",
+            "--yes",
+            "-o",
+            "json",
+        ]
+        .map(str::to_owned);
+        assert_eq!(command(&words), "loko env use");
     }
 
     #[test]

@@ -25,6 +25,13 @@ pub(crate) async fn run(context: &Context, options: &Destroy) -> Result<(), CliE
     let platform = context.platform().await?;
     let name = platform.environment.name.to_string();
     context.confirm(&format!("destroy the environment {name}?"))?;
+    // A create that runs is let to its end. Where nothing is kept nobody is at work, and the lock itself would be something.
+    let _lock = if context.home.environment(&name).exists() {
+        let waits = |holder: &str| context.progress.say(&format!("{name} waits for {holder}"));
+        Some(context.home.lock_environment(&name, waits)?)
+    } else {
+        None
+    };
     let removed = everything(context, &platform, options.purge).await?;
     let report = Report {
         environment: name,
