@@ -247,10 +247,8 @@ mod tests {
         let (_guard, home) = home();
         let first = home.lock_environment("dev", |_| panic!("it is free")).unwrap();
         let (told, waiting) = std::sync::mpsc::channel();
-        let other = home.clone();
         let thread = std::thread::spawn(move || {
-            other
-                .lock_environment("dev", |holder| told.send(holder.to_owned()).unwrap())
+            home.lock_environment("dev", |holder| told.send(holder.to_owned()).unwrap())
                 .map(drop)
         });
         assert!(waiting.recv().unwrap().contains(&format!("pid {}", std::process::id())));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
 use crate::run::Run;
 use crate::suite::{self, OTHER, Suite};
@@ -58,6 +59,21 @@ fn leaves_nothing(suite: &Suite) {
         let text = fs_err::read_to_string(&file).unwrap_or_default();
         let mentions = text.contains(&quick.cluster()) || text.contains(&format!("*.{}", quick.domain));
         assert!(!mentions, "{} speaks of {}:\n{text}", file.display(), quick.name);
+    }
+    // Where a host is told of names, by whichever resolver it has.
+    let hosts = Path::new("/etc/hosts").to_owned();
+    let resolvers = ["/etc/resolver", "/etc/systemd", "/etc/NetworkManager", "/run/systemd"];
+    let told = resolvers
+        .into_iter()
+        .flat_map(|directory| create::files(Path::new(directory)));
+    for file in told.chain([hosts]) {
+        let text = fs_err::read_to_string(&file).unwrap_or_default();
+        assert!(
+            !text.contains(&quick.domain),
+            "{} speaks of {}",
+            file.display(),
+            quick.domain
+        );
     }
     for port in [80, 443, 6379] {
         let address = (quick.address.as_str(), port);

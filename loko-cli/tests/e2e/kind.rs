@@ -50,10 +50,12 @@ fn loads(suite: &Suite) {
         .any();
     Run::new("docker").args(["rmi", LOADED]).ok();
     assert_eq!(load.code, Some(0), "{load}");
+    // As kind itself asks.
     let images = Run::new("docker")
-        .args(["exec", &quick.node(), "crictl", "images"])
+        .args(["exec", &quick.node()])
+        .words("ctr --namespace k8s.io images list --quiet")
         .ok();
-    images.says("loko-e2e/loaded");
+    images.says(LOADED);
 }
 
 fn exports(suite: &Suite) {

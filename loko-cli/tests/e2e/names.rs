@@ -1,5 +1,6 @@
 //! Names: what dnsmasq says of the domain.
 
+use crate::run::Run;
 use crate::suite::Suite;
 use crate::{Test, Topic};
 
@@ -9,6 +10,7 @@ pub(crate) const TOPIC: Topic = Topic {
         Test("any_name_has_the_address", &["dig"], any_name),
         Test("aaaa_and_https_are_empty_and_no_error", &["dig"], empty_answers),
         Test("a_name_of_somebody_else_is_refused", &["dig"], others_names),
+        Test("this_host_resolves_the_workloads_names", &["getent"], host_resolver),
     ],
 };
 
@@ -35,6 +37,20 @@ fn empty_answers(suite: &Suite) {
             .dig(&format!("{} {kind}", quick.host("whoami")))
             .says("status: NOERROR")
             .says("ANSWER: 0");
+    }
+}
+
+fn host_resolver(suite: &Suite) {
+    let quick = &suite.quick;
+    let steps = quick.up().report["steps"].as_array().unwrap();
+    let told = steps.iter().find(|step| step["step"] == "resolver");
+    if told.is_none_or(|step| step["outcome"]["changed"].is_null()) {
+        println!("skipped: create could not, or need not, set up this host's resolver");
+        return;
+    }
+    for name in ["whoami", "valkey"] {
+        let found = Run::new("getent").args(["ahostsv4", &quick.host(name)]).ok();
+        assert!(found.stdout.starts_with(&quick.address), "{found}");
     }
 }
 

@@ -142,13 +142,7 @@ fn pods(suite: &Suite) {
                     "exec --namespace default reach-{from} -- valkey-cli -h {address} ping"
                 ))
                 .ok();
-            assert_eq!(
-                pong.text(),
-                "PONG",
-                "from {} to {}",
-                nodes[from],
-                to["spec"]["nodeName"]
-            );
+            assert_eq!(pong.text(), "PONG", "from {node} to {}", to["spec"]["nodeName"]);
         }
     }
     pair.kubectl("delete pods --namespace default --selector app=reach")
@@ -203,7 +197,8 @@ fn goes_and_comes(suite: &Suite) {
     let gone = format!("{}-worker2", pair.cluster());
     assert!(kept.remove(&gone).is_some());
 
-    pair.write(&pair.yaml.replace("workers: 2", "workers: 1"));
+    let fewer = pair.yaml.replace("workers: 2", "workers: 1");
+    pair.write(&fewer.replace("      individual: {worker-2: {disk: ssd}}\n", ""));
     pair.loko("create").ok();
     assert_eq!(suite::started_at(&pair.name), kept);
     assert_eq!(
