@@ -87,7 +87,13 @@ pub(crate) fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
-        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .flat_map(|path| {
+            if path.is_dir() && !path.is_symlink() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
         .collect()
 }
 
