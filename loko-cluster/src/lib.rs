@@ -9,6 +9,7 @@
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
 pub mod addresses;
+pub mod catalogue;
 pub mod certificates;
 pub mod cni;
 pub mod components;

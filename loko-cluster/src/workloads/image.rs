@@ -173,18 +173,16 @@ fn template(workload: &Workload, image: &ImageSource, ports: &[Port]) -> Result<
 
 fn container(workload: &Workload, image: &ImageSource, ports: &[Port]) -> Result<Container, WorkloadError> {
     let name = workload.name.as_str();
-    let mut env: Vec<EnvVar> = image
-        .env
-        .iter()
-        .map(|(name, value)| EnvVar {
-            name: name.clone(),
-            value: Some(value.clone()),
-            ..EnvVar::default()
-        })
-        .collect();
+    // Those from elsewhere first, so that the others may refer to them as `$(NAME)`.
+    let mut env: Vec<EnvVar> = Vec::new();
     for entry in &image.env_value_from {
         env.push(typed::read(name, "env", entry)?);
     }
+    env.extend(image.env.iter().map(|(name, value)| EnvVar {
+        name: name.clone(),
+        value: Some(value.clone()),
+        ..EnvVar::default()
+    }));
     let mut mounts: Vec<VolumeMount> = files(image)
         .map(|(key, path, _)| VolumeMount {
             sub_path: Some(key),
