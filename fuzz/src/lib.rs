@@ -8,6 +8,9 @@ pub mod config_load;
 pub mod config_variables;
 pub mod config_versions;
 pub mod mutate;
+pub mod registry_headers;
+pub mod registry_hosts;
+pub mod registry_manifest;
 
 /// A property over bytes.
 #[derive(Debug, Clone, Copy)]
@@ -35,5 +38,17 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "config_versions",
         check: config_versions::check,
+    },
+    Target {
+        name: "registry_headers",
+        check: registry_headers::check,
+    },
+    Target {
+        name: "registry_hosts",
+        check: registry_hosts::check,
+    },
+    Target {
+        name: "registry_manifest",
+        check: registry_manifest::check,
     },
 ];

@@ -308,9 +308,10 @@ fn sync(spec: &RegistrySpec, version: ZotVersion) -> Option<Sync> {
                 urls: vec![source.url.clone()],
                 on_demand: true,
                 tls_verify: source.is_https(),
-                // A dead upstream holds up whoever asks for an image that is already here: few repetitions, soon.
-                max_retries: 2,
-                retry_delay: "500ms",
+                // An upstream out of reach holds up whoever asks for an image that is already here. None would be taken for
+                // the default, which is five; and each takes as long as a connection needs to fail.
+                max_retries: 1,
+                retry_delay: "100ms",
                 preserve_digest: version.knows_preserve_digest().then_some(true),
                 content: contents(source),
             })
