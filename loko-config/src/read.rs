@@ -200,16 +200,14 @@ impl<T: Field> Field for Vec<Spanned<T>> {
     fn read(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         match &node.value {
             Value::List(list) => {
-                let read = list.items.iter().map(|item| {
-                    let value = T::read(item, cx)?;
-                    Some(Spanned {
-                        value,
-                        span: head(item),
-                    })
-                });
-                // All of them first, so that each mistake is reported, then all or none.
-                let read: Vec<_> = read.collect();
-                Some(read.into_iter().flatten().collect())
+                let mut read = Self::with_capacity(list.items.len());
+                for item in &list.items {
+                    if let Some(value) = T::read(item, cx) {
+                        let span = head(item);
+                        read.push(Spanned { value, span });
+                    }
+                }
+                Some(read)
             }
             Value::Scalar(_) if node.is_null() => Some(Self::new()),
             Value::Scalar(_) | Value::Map(_) => {

@@ -238,9 +238,9 @@ fn collect<'r>(
 ) -> Passed<'r> {
     let maps = maps
         .iter()
-        .filter_map(|(key, map)| map.as_ref().map(|map| (*key, &map.value.0)));
+        .filter_map(|(key, map)| map.as_ref().map(|map| (*key, &*map.value.0)));
     let lists = lists
         .iter()
-        .filter_map(|(key, list)| list.as_ref().map(|list| (*key, &list.value.0)));
+        .filter_map(|(key, list)| list.as_ref().map(|list| (*key, &*list.value.0)));
     maps.chain(lists).collect()
 }

@@ -85,23 +85,23 @@ impl Field for Free {
     }
 }
 
-/// [`Free`], but a map.
+/// [`Free`], but a map. In a box, because a workload has a score of them, most of them missing.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FreeMap(pub(crate) Free);
+pub(crate) struct FreeMap(pub(crate) Box<Free>);
 
 impl Default for FreeMap {
     fn default() -> Self {
-        Self(Free {
+        Self(Box::new(Free {
             json: json!({}),
             templates: Vec::new(),
-        })
+        }))
     }
 }
 
 impl Field for FreeMap {
     fn read(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         match &node.value {
-            Value::Map(_) => Some(Self(Free::of(node))),
+            Value::Map(_) => Some(Self(Box::new(Free::of(node)))),
             Value::Scalar(_) if node.is_null() => Some(Self::default()),
             Value::Scalar(_) | Value::List(_) => {
                 cx.wrong_kind(node, "a map", "write `key: value`, one a line and indented");
@@ -124,14 +124,14 @@ impl Field for FreeMap {
 
 /// [`Free`], but a list of maps.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct FreeList(pub(crate) Free);
+pub(crate) struct FreeList(pub(crate) Box<Free>);
 
 impl Default for FreeList {
     fn default() -> Self {
-        Self(Free {
+        Self(Box::new(Free {
             json: json!([]),
             templates: Vec::new(),
-        })
+        }))
     }
 }
 
@@ -152,7 +152,7 @@ impl Field for FreeList {
                 sound = false;
             }
         }
-        sound.then(|| Self(Free::of(node)))
+        sound.then(|| Self(Box::new(Free::of(node))))
     }
 
     fn shape() -> Shape {

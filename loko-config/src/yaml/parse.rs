@@ -3,7 +3,7 @@
 //! Bounds, because the text may come from anyone: [`MAX_BYTES`] of text, [`MAX_DEPTH`] levels, and [`MAX_COPIES`]
 //! nodes made by aliases and merges. Work is linear in the text plus the copies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle, Tag, options};
 
@@ -274,26 +274,31 @@ impl Builder {
     /// Refuses duplicate keys and carries out merges (`<<`).
     fn finish_map(&mut self, node: &mut Node) {
         let Value::Map(map) = &mut node.value else { return };
-        let mut first: BTreeMap<String, Span> = BTreeMap::new();
-        let issues = &mut self.issues;
-        map.entries.retain(|entry| {
-            let Some(also) = first.get(&entry.key) else {
-                first.insert(entry.key.clone(), entry.key_span);
-                return true;
-            };
-            issues.push(Issue {
+        let doubled = duplicates(&map.entries);
+        for (index, also) in &doubled {
+            let entry = &map.entries[*index];
+            self.issues.push(Issue {
                 span: entry.key_span,
                 cause: Cause::DuplicateKey { key: entry.key.clone() },
                 also: Some(*also),
             });
-            false
-        });
-        if first.contains_key("<<") {
-            self.merge(map, &mut first);
+        }
+        if !doubled.is_empty() {
+            let mut doubled = doubled.into_iter().map(|(index, _)| index).peekable();
+            let mut index = 0;
+            map.entries.retain(|_| {
+                let gone = doubled.next_if_eq(&index).is_some();
+                index += 1;
+                !gone
+            });
+        }
+        if map.entries.iter().any(|entry| entry.key == "<<") {
+            self.merge(map);
         }
     }
 
-    fn merge(&mut self, map: &mut Map, own: &mut BTreeMap<String, Span>) {
+    fn merge(&mut self, map: &mut Map) {
+        let mut own: BTreeSet<String> = map.entries.iter().map(|entry| entry.key.clone()).collect();
         let Some(position) = map.entries.iter().position(|entry| entry.key == "<<") else {
             return;
         };
@@ -309,8 +314,7 @@ impl Builder {
                 continue;
             };
             for mut entry in source_map.entries {
-                if !own.contains_key(&entry.key) {
-                    own.insert(entry.key.clone(), entry.key_span);
+                if own.insert(entry.key.clone()) {
                     entry.merged = true;
                     map.entries.push(entry);
                 }
@@ -333,6 +337,30 @@ impl Builder {
         };
         self.issue(Span::new(offset, offset), cause);
     }
+}
+
+/// The entries whose key stood before, with the place where it did.
+fn duplicates(entries: &[Entry]) -> Vec<(usize, Span)> {
+    // Most maps are small, and then comparing all with all needs no memory.
+    const SMALL: usize = 16;
+    let mut found = Vec::new();
+    if entries.len() <= SMALL {
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(first) = entries[..index].iter().find(|first| first.key == entry.key) {
+                found.push((index, first.key_span));
+            }
+        }
+        return found;
+    }
+    let mut first: BTreeMap<&str, Span> = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if let Some(also) = first.get(entry.key.as_str()) {
+            found.push((index, *also));
+        } else {
+            first.insert(&entry.key, entry.key_span);
+        }
+    }
+    found
 }
 
 /// Whether the line of `offset` is indented with a tab.
