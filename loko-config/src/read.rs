@@ -78,7 +78,7 @@ impl<'a> Cx<'a> {
     pub(crate) fn report(&mut self, severity: Severity, span: Span, also: Option<Span>, cause: Cause) {
         if self.problems.len() >= MAX_PROBLEMS {
             self.unlisted += 1;
-            self.last = span;
+            self.last = self.last.max(span);
             return;
         }
         let path = self.root.map(|root| path_at(root, span.start)).unwrap_or_default();

@@ -8,4 +8,5 @@
 mod edits;
 mod fixtures;
 mod generated;
+mod library;
 mod renovate;
