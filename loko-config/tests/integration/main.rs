@@ -2,7 +2,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::format_push_string,
-    reason = "a test fails by panicking"
+    clippy::format_collect,
+    reason = "a test fails by panicking, and its texts are small"
 )]
 
 mod edits;
