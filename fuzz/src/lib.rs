@@ -7,6 +7,11 @@ pub mod config_edit;
 pub mod config_load;
 pub mod config_variables;
 pub mod config_versions;
+pub mod dns_conf;
+pub mod dns_hosts_block;
+pub mod dns_message;
+pub mod dns_resolv_conf;
+pub mod dns_rule;
 pub mod mutate;
 pub mod registry_headers;
 pub mod registry_hosts;
@@ -38,6 +43,26 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "config_versions",
         check: config_versions::check,
+    },
+    Target {
+        name: "dns_conf",
+        check: dns_conf::check,
+    },
+    Target {
+        name: "dns_hosts_block",
+        check: dns_hosts_block::check,
+    },
+    Target {
+        name: "dns_message",
+        check: dns_message::check,
+    },
+    Target {
+        name: "dns_resolv_conf",
+        check: dns_resolv_conf::check,
+    },
+    Target {
+        name: "dns_rule",
+        check: dns_rule::check,
     },
     Target {
         name: "registry_headers",

@@ -122,13 +122,9 @@ pub fn host_sources(nsswitch: &str) -> Vec<&str> {
         .lines()
         .find_map(|line| line.trim_start().strip_prefix("hosts:"));
     let line = line.and_then(|line| line.split('#').next()).unwrap_or_default();
-    let mut inside = false;
-    line.split_whitespace()
-        .filter(|word| {
-            let action = inside || word.starts_with('[');
-            inside = action && !word.ends_with(']');
-            !action
-        })
+    // Up to a bracket stand sources, from it on to the closing one an action: also without a blank between them.
+    line.split(']')
+        .flat_map(|part| part.split('[').next().unwrap_or_default().split_whitespace())
         .collect()
 }
 
@@ -158,7 +154,8 @@ mod tests {
 
     #[test]
     fn sources_of_names_are_words_outside_brackets() {
-        let text = "passwd: files\nhosts: mymachines resolve [!UNAVAIL=return] files [ NOTFOUND=return ] dns # x\n";
+        let text =
+            "passwd: files\nhosts: mymachines resolve [!UNAVAIL=return] files [ NOTFOUND=return ] dns[x=y] # x\n";
         assert_eq!(host_sources(text), ["mymachines", "resolve", "files", "dns"]);
         assert!(host_sources("").is_empty());
     }
