@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use loko_config::names::{Domain, EnvName};
 
 /// One loko.yaml, and a whole Kubernetes platform stands on your machine.
 #[derive(Debug, Parser)]
@@ -90,6 +91,12 @@ pub(crate) enum Command {
     Status,
     /// Show the log of a component (dns, tunnel, ingress, registry, metrics) or of a workload
     Logs(Logs),
+    /// DNS of the environment
+    #[command(subcommand)]
+    Dns(Dns),
+    /// The machine's authority and the environment's certificate
+    #[command(subcommand)]
+    Certs(Certs),
     /// Show the ports of the host that lead into the cluster, or bring them to what loko.yaml says
     #[command(subcommand)]
     Tunnel(Tunnel),
@@ -176,6 +183,31 @@ pub(crate) struct Validate {
 pub(crate) enum Config {
     /// Check loko.yaml and name every problem in it
     Validate(Validate),
+    /// Print a commented loko.yaml with every key and its default
+    Generate {
+        /// The environment's name
+        #[arg(long, default_value = "dev")]
+        name: EnvName,
+        /// The domain, where not the default
+        #[arg(long)]
+        domain: Option<Domain>,
+        /// Only the keys that are needed
+        #[arg(long)]
+        minimal: bool,
+    },
+    /// Set a value of loko.yaml and leave every other byte: `config set components.haproxy.version 3.3.7`
+    Set {
+        /// `network.domain`, `workloads.user[shop].image`
+        path: String,
+        /// The value
+        value: String,
+    },
+    /// Print the JSON Schema of loko.yaml, for an editor to complete and check it with
+    Schema,
+    /// Print a page that explains every key
+    Reference,
+    /// Ask whether every name resolves, here and in pods, and why not; exit code 5 where one does not
+    DnsCheck,
     /// Print the configuration with every default
     Show,
     /// Ask whether the ports that loko.yaml wants are free, and who has them
@@ -189,6 +221,28 @@ pub(crate) enum Tunnel {
     Status,
     /// Bring HAProxy and the UDP relay to what loko.yaml says, and nothing else
     Sync,
+}
+
+/// `loko dns …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dns {
+    /// Show the zone, its server, and how this host's resolver is told of it
+    Status,
+    /// Take over the host names of `Ingress` and `IngressRoute` objects in the cluster
+    Sync,
+    /// Tell this host's resolver of the domain; needs root
+    Set,
+    /// Take back what was told this host's resolver
+    Unset,
+}
+
+/// `loko certs …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certs {
+    /// Show the authority and the certificate: names, validity, fingerprint
+    Show,
+    /// Issue the certificate anew; the authority stays
+    Renew,
 }
 
 /// `loko env …`

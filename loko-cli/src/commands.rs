@@ -1,8 +1,10 @@
 //! One file a command.
 
+mod certs;
 mod config;
 mod create;
 mod destroy;
+mod dns;
 mod env;
 mod logs;
 mod power;
@@ -38,6 +40,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             Command::Status => status::run(&context).await,
             Command::Logs(options) => logs::run(&context, &options).await,
             Command::Tunnel(command) => tunnel::run(&context, &command).await,
+            Command::Dns(command) => dns::run(&context, &command).await,
+            Command::Certs(command) => certs::run(&context, &command).await,
             Command::Config(command) => config::run(&context, command).await,
             Command::Validate(options) => config::validate(&context, &options),
             Command::Env(command) => env::run(&context, &command),

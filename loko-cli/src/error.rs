@@ -133,6 +133,20 @@ pub(crate) enum CliError {
         /// One sentence.
         summary: String,
     },
+    /// DNS does not do what it should; the output says what.
+    #[error("{summary}")]
+    #[diagnostic(
+        code(loko::dns::down),
+        help("`loko config dns-check` says why; `loko create` mends what it can")
+    )]
+    DnsDown {
+        /// One sentence.
+        summary: String,
+    },
+    /// loko.yaml could not be edited.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Edit(#[from] loko_config::edit::EditError),
     /// The way in does not answer.
     #[error("{url} does not answer: {reason}")]
     #[diagnostic(
@@ -159,6 +173,7 @@ impl CliError {
             | Self::NoEnvironment { .. }
             | Self::Configuration(_)
             | Self::RegistrySource(_)
+            | Self::Edit(_)
             | Self::Expand(_)
             | Self::Usage { .. } => exit::USAGE,
             Self::File { .. } | Self::NoTerminal { .. } | Self::Interrupted | Self::Ports { .. } | Self::Edge(_) => {
@@ -169,7 +184,7 @@ impl CliError {
                 exit::CLUSTER
             }
             Self::Workload { .. } => exit::WORKLOAD,
-            Self::Dns(_) => exit::DNS,
+            Self::Dns(_) | Self::DnsDown { .. } => exit::DNS,
             Self::Certificate(_) => exit::CERTIFICATE,
         }
     }

@@ -80,16 +80,18 @@ fn read(path: Utf8PathBuf) -> Result<Source, CliError> {
 
 /// Reads and checks a loko.yaml with what this host knows: its variables, the other environments' domains.
 pub(crate) fn load(source: &Source, home: &Home, strict: bool) -> Result<Loaded, CliError> {
-    let environment_variables: BTreeMap<String, String> = std::env::vars().collect();
-    let options = LoadOptions {
+    Ok(load_bytes(&source.bytes, &options(source, home, strict))?)
+}
+
+/// What this host knows, for loading and editing.
+pub(crate) fn options(source: &Source, home: &Home, strict: bool) -> LoadOptions {
+    LoadOptions {
         file_name: source.path.to_string(),
-        environment_variables,
+        environment_variables: std::env::vars().collect(),
         other_domains: other_domains(home),
         strict,
         ..LoadOptions::default()
-    };
-    let loaded = load_bytes(&source.bytes, &options)?;
-    Ok(loaded)
+    }
 }
 
 /// A warning of its own, since only the host can tell.

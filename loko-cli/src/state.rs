@@ -208,6 +208,27 @@ pub(crate) fn write(path: &Utf8Path, contents: &[u8], secret: bool) -> Result<()
     Ok(())
 }
 
+/// Replaces a file of the user's as a whole or not at all; its permissions stay.
+pub(crate) fn replace(path: &Utf8Path, contents: &[u8]) -> Result<(), CliError> {
+    let failed = |source: std::io::Error| CliError::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    // Through a link to the file itself: the link is the user's as well.
+    let target = path.canonicalize_utf8().map_err(failed)?;
+    let permissions = fs::metadata(&target).map_err(failed)?.permissions();
+    let mut file = tempfile::Builder::new()
+        .prefix(".loko-")
+        .tempfile_in(target.parent().unwrap_or(Utf8Path::new(".")))
+        .map_err(failed)?;
+    file.write_all(contents).map_err(failed)?;
+    file.as_file().set_permissions(permissions).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&target).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
 /// The text of a file; `None` where there is none.
 pub(crate) fn read(path: &Utf8Path) -> Result<Option<String>, CliError> {
     match fs::read_to_string(path) {

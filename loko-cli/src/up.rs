@@ -24,7 +24,7 @@ use crate::error::CliError;
 use crate::progress::Outcome;
 use crate::steps::{Runner, StepReport, needs, nothing, to_run};
 
-pub(crate) use edge::{edge, forget_resolver, route, upstreams_there};
+pub(crate) use edge::{edge, forget_resolver, placement, route, tell_resolver, upstreams_there, zone};
 pub(crate) use objects::{COREDNS_IMAGE, Inputs};
 pub(crate) use observe::{Observed, exists, observe};
 pub(crate) use ready::{urls, urls_of};

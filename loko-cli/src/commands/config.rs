@@ -1,17 +1,35 @@
 //! `loko config …` and `loko validate`
 
+use loko_config::edit::Edit;
 use loko_config::show::Origin;
+use loko_config::{GenerateOptions, Style};
 use serde::Serialize;
 
 use crate::args::{Config, Format, Validate};
+use crate::commands::dns;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::{find, output, preflight, up};
+use crate::{find, output, preflight, state, up};
 
 /// Runs one of the commands.
 pub(crate) async fn run(context: &Context, command: Config) -> Result<(), CliError> {
     match command {
         Config::Validate(options) => validate(context, &options),
+        Config::Generate { name, domain, minimal } => {
+            let style = if minimal { Style::Minimal } else { Style::Full };
+            output::data(&loko_config::generate(&GenerateOptions { name, domain, style }));
+            Ok(())
+        }
+        Config::Set { path, value } => set(context, &path, &value),
+        Config::Schema => {
+            output::data(&loko_config::json_schema());
+            Ok(())
+        }
+        Config::Reference => {
+            output::data(&loko_config::reference());
+            Ok(())
+        }
+        Config::DnsCheck => dns::run_check(context).await,
         Config::Show => show(context),
         Config::PortCheck => port_check(context).await,
     }
@@ -47,6 +65,28 @@ pub(crate) fn validate(context: &Context, options: &Validate) -> Result<(), CliE
         }
         Err(error) => Err(error),
     }
+}
+
+/// Sets one value. The file is replaced only where the result means what was asked for.
+fn set(context: &Context, path: &str, value: &str) -> Result<(), CliError> {
+    let source = find::source(&context.global, &context.home)?;
+    let text = String::from_utf8_lossy(&source.bytes).into_owned();
+    let options = find::options(&source, &context.home, false);
+    let edited = loko_config::edit::edit(
+        &text,
+        &Edit::Set {
+            path: path.to_owned(),
+            value: value.to_owned(),
+        },
+        &options,
+    )?;
+    if edited.changes.is_empty() {
+        output::data(&format!("{path} is {value} already"));
+        return Ok(());
+    }
+    state::replace(&source.path, edited.text.as_bytes())?;
+    output::data(&format!("{}: {path} is {value}", source.path));
+    Ok(())
 }
 
 fn show(context: &Context) -> Result<(), CliError> {

@@ -77,55 +77,11 @@ impl Up<'_> {
         Ok((port, outcome))
     }
 
-    /// Sends queries under the domain, and no others, from this host's resolver to dnsmasq. It needs root: without it a
-    /// person at a terminal is asked, and otherwise it is said what is missing; nothing else depends on it.
     pub(super) async fn resolver(self, port: NonZeroU16, line: Line) -> Stepped<()> {
         if self.options.no_resolver {
             return Ok(((), Outcome::Unchanged));
         }
-        let zone = zone(self.platform, port);
-        let host = Host::this();
-        let plan = match resolver::set(&zone, &host.facts(&zone).await) {
-            Ok(plan) => plan,
-            Err(error) => {
-                self.context
-                    .progress
-                    .say(&format!("this host's resolver is left alone: {error}"));
-                return Ok(((), Outcome::Unchanged));
-            }
-        };
-        for note in &plan.notes {
-            self.context.progress.say(&format!("note: {note}"));
-        }
-        if plan.actions.is_empty() {
-            return Ok(((), Outcome::Unchanged));
-        }
-        let what: Vec<String> = plan.actions.iter().map(Action::to_string).collect();
-        let privilege = if rustix::process::geteuid().is_root() {
-            Privilege::Own
-        } else {
-            Privilege::Sudo
-        };
-        if privilege == Privilege::Sudo {
-            self.context.progress.say(&format!(
-                "names resolve on this host after, as root:\n  {}",
-                what.join("\n  ")
-            ));
-            if !std::io::stdin().is_terminal() {
-                self.context
-                    .progress
-                    .say("run `sudo loko dns set` for it; until then ask dnsmasq itself");
-                return Ok(((), Outcome::Unchanged));
-            }
-            line.tell("sudo may ask for your password");
-        }
-        if let Err(error) = host.apply(&plan.actions, privilege).await {
-            self.context
-                .progress
-                .say(&format!("this host's resolver is not told: {error}"));
-            return Ok(((), Outcome::Unchanged));
-        }
-        Ok(((), Outcome::Changed(what.join(", "))))
+        Ok(((), tell_resolver(self.context, &zone(self.platform, port), &line).await))
     }
 
     pub(super) async fn edge(self, division: Division) -> Stepped<()> {
@@ -199,6 +155,55 @@ fn upstreams(platform: &Platform, nodes: &[Node]) -> Vec<Upstream> {
             })
         })
         .collect()
+}
+
+/// Sends queries under the domain, and no others, from this host's resolver to dnsmasq. It needs root: without it a person
+/// at a terminal is asked, and otherwise it is said what is missing; nothing else depends on it.
+pub(crate) async fn tell_resolver(context: &Context, zone: &Zone, line: &Line) -> Outcome {
+    let host = Host::this();
+    let plan = match resolver::set(zone, &host.facts(zone).await) {
+        Ok(plan) => plan,
+        Err(error) => {
+            context
+                .progress
+                .say(&format!("this host's resolver is left alone: {error}"));
+            return Outcome::Unchanged;
+        }
+    };
+    if plan.actions.is_empty() {
+        return Outcome::Unchanged;
+    }
+    for note in &plan.notes {
+        context.progress.say(&format!("note: {note}"));
+    }
+    let what: Vec<String> = plan.actions.iter().map(Action::to_string).collect();
+    let privilege = if rustix::process::geteuid().is_root() {
+        Privilege::Own
+    } else {
+        Privilege::Sudo
+    };
+    if privilege == Privilege::Sudo {
+        context.progress.say(&format!(
+            "names resolve on this host after, as root:\n  {}",
+            what.join("\n  ")
+        ));
+        if !std::io::stdin().is_terminal() {
+            context
+                .progress
+                .say("run `sudo loko dns set` for it; until then ask dnsmasq itself");
+            return Outcome::Unchanged;
+        }
+        line.tell("sudo may ask for your password");
+    }
+    match host.apply(&plan.actions, privilege).await {
+        Ok(()) => Outcome::Changed(what.join(", ")),
+        Err(error) => {
+            context
+                .progress
+                .say(&format!("this host's resolver is not told: {error}"));
+            Outcome::Unchanged
+        }
+    }
 }
 
 /// Takes back what was written on this host for an environment. Returns what was done; without the rights it says so.
