@@ -16,7 +16,8 @@ use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
 use crate::configuration::{
-    Backend, BackendId, Configuration, Frontend, FrontendKind, Limits, NamePattern, Rule, Target,
+    Backend, BackendId, Configuration, Frontend, FrontendKind, Limits, NamePattern, RELAY_PATH, RelayDocument, Rule,
+    Target,
 };
 use crate::render;
 use crate::routes::Upstream;
@@ -68,6 +69,7 @@ struct Reader {
     prometheus: bool,
     frontends: Vec<Frontend>,
     backends: Vec<Backend>,
+    relays: Vec<RelayDocument>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +94,7 @@ enum Line {
     Files(u32),
     Threads(u16),
     Prometheus,
+    Relay(RelayDocument),
     Bind(SocketAddr),
     Rule(Rule),
     Default(Option<BackendId>),
@@ -128,12 +131,13 @@ impl Reader {
             Line::Files(number) if self.section == Section::Global => self.files = Some(number),
             Line::Threads(number) if self.section == Section::Global => self.threads = Some(number),
             Line::Prometheus if self.section == Section::Statistics => self.prometheus = true,
+            Line::Relay(relay) if self.section == Section::Statistics => self.relays.push(relay),
             Line::Bind(address) if self.section == Section::Statistics => self.statistics = Some(address),
             Line::Bind(address) => self.frontend()?.bind = address,
             Line::Rule(rule) => self.frontend()?.rules.push(rule),
             Line::Default(backend) => self.frontend()?.default = backend,
             Line::Server(name, address, tracked) => self.server(name, address, tracked)?,
-            Line::Connections(_) | Line::Files(_) | Line::Threads(_) | Line::Prometheus => {
+            Line::Connections(_) | Line::Files(_) | Line::Threads(_) | Line::Prometheus | Line::Relay(_) => {
                 return Err("belongs into another section");
             }
             Line::Other => {}
@@ -195,6 +199,7 @@ impl Reader {
             prometheus: self.prometheus,
             frontends: self.frontends,
             backends: self.backends,
+            relays: self.relays,
         })
     }
 }
@@ -220,6 +225,7 @@ fn line(input: &str) -> IResult<&str, Line> {
             Line::Prometheus,
             (tag("http-request use-service prometheus-exporter"), rest),
         ),
+        map(relay, Line::Relay),
         value(Line::Other, other),
     ));
     alt((
@@ -260,6 +266,15 @@ fn other(input: &str) -> IResult<&str, &str> {
         )));
     }
     rest(input)
+}
+
+/// `http-request return … lf-string '<body>' if { path /loko/udp/dev }`
+fn relay(input: &str) -> IResult<&str, RelayDocument> {
+    let head = "http-request return status 200 content-type application/json lf-string '";
+    let (input, body) = delimited(tag(head), take_till(|c| c == '\''), tag("' if { path ")).parse(input)?;
+    let (input, environment) = delimited((tag(RELAY_PATH), tag("/")), parsed, tag(" }")).parse(input)?;
+    let body = body.to_owned();
+    Ok((input, RelayDocument { environment, body }))
 }
 
 /// One word, read as a value.
@@ -390,7 +405,11 @@ mod tests {
                         sni: sni.iter().map(|host| host.parse().unwrap()).collect(),
                     })
                     .collect(),
-                udp: Vec::new(),
+                udp: if http == 8080 {
+                    crate::relay::tests::udp()
+                } else {
+                    Vec::new()
+                },
             })
     }
 

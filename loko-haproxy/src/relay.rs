@@ -1,20 +1,18 @@
 //! UDP ports of one environment, which HAProxy does not forward: Traefik again, on the host, with UDP entry points only.
 //!
 //! It is there only while the environment has a UDP port. Its entry points are arguments, so a port more or less makes
-//! its container anew; where they lead is a file that it follows while it runs.
+//! its container anew; where they lead it asks HAProxy once a second, which knows what nodes are up.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 
-use askama::Template;
 use loko_config::names::EnvName;
 use loko_engine::labels;
 use loko_engine::{ContainerSpec, EdgeMode, NetworkAttachment, PublishedPort, Restart};
 
+use crate::configuration::{RELAY_PATH, RelayDocument};
+use crate::container::Names;
 use crate::routes::{Routes, UdpRoute};
-
-/// Where the relay's file is, in its container. The directory is followed, so a rename in it is seen.
-pub const FILE: &str = "/etc/traefik/udp/udp.yaml";
 
 /// The name of the relay's container: `loko-<env>-udp`.
 #[must_use]
@@ -22,22 +20,27 @@ pub fn container_name(environment: &EnvName) -> String {
     format!("loko-{environment}-udp")
 }
 
-/// The relay's container; `None` where the environment has no UDP port. `network` is that of the nodes, which it is on
-/// where ports are published.
+/// The relay's container; `None` where the environment has no UDP port. It asks the HAProxy of `names` at the port of its
+/// `statistics`.
 #[must_use]
-pub fn spec(routes: &Routes, image: &str, mode: EdgeMode, network: &str) -> Option<ContainerSpec> {
+pub fn spec(routes: &Routes, image: &str, mode: EdgeMode, names: &Names, statistics: u16) -> Option<ContainerSpec> {
     if routes.udp.is_empty() {
         return None;
     }
-    let inside = match mode {
-        EdgeMode::HostNetwork => routes.address,
-        EdgeMode::Published => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    let (inside, haproxy) = match mode {
+        EdgeMode::HostNetwork => (routes.address, "127.0.0.1"),
+        EdgeMode::Published => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), names.container.as_str()),
     };
     let mut command = [
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
         "--log.level=INFO",
-        &format!("--providers.file.directory={}", directory()),
+        "--providers.http.pollinterval=1s",
+        "--providers.http.polltimeout=2s",
+        &format!(
+            "--providers.http.endpoint=http://{haproxy}:{statistics}{RELAY_PATH}/{}",
+            routes.environment
+        ),
     ]
     .map(str::to_owned)
     .to_vec();
@@ -59,7 +62,7 @@ pub fn spec(routes: &Routes, image: &str, mode: EdgeMode, network: &str) -> Opti
                 container_port: route.listen.get(),
                 udp: true,
             };
-            let name = network.to_owned();
+            let name = names.network.clone();
             (
                 NetworkAttachment::Named { name, address: None },
                 routes.udp.iter().map(publish).collect(),
@@ -85,39 +88,38 @@ pub fn spec(routes: &Routes, image: &str, mode: EdgeMode, network: &str) -> Opti
     })
 }
 
-/// The file that says where the entry points lead.
+/// What the relay is told when it asks: where each of its entry points leads, with the health of each node at that moment.
+/// A format string of HAProxy, which answers with it ([`RELAY_PATH`]) and puts 1 or 0 for a node that is up or down.
+///
+/// Traefik checks no UDP servers itself. `None` where there is no UDP port.
 #[must_use]
-pub fn render(routes: &Routes) -> String {
-    let ports = routes.udp.iter().map(|route| Port {
-        name: format!("{}-{}", route.workload, route.listen),
-        entry_point: entry_point(route),
-        servers: routes
-            .nodes
-            .iter()
-            .map(|node| SocketAddr::new(node.address, route.node_port.get()))
-            .collect(),
-    });
-    let file = File {
-        environment: &routes.environment,
-        ports: ports.collect(),
-    };
-    // Writing to a string does not fail, and no filter of the template does.
-    let mut text = file.render().unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-#[derive(Template)]
-#[template(path = "udp.yaml", escape = "none")]
-struct File<'a> {
-    environment: &'a EnvName,
-    ports: Vec<Port>,
-}
-
-struct Port {
-    name: String,
-    entry_point: String,
-    servers: Vec<SocketAddr>,
+pub fn document(routes: &Routes) -> Option<RelayDocument> {
+    // An answer is one buffer of HAProxy, 16 KiB; so many nodes at all 16 ports fit.
+    const MOST_NODES: usize = 4;
+    if routes.udp.is_empty() {
+        return None;
+    }
+    let nodes = || routes.nodes.iter().take(MOST_NODES).zip(1..);
+    let (mut ways, mut services) = (Vec::new(), Vec::new());
+    for route in &routes.udp {
+        let name = entry_point(route);
+        ways.push(format!(r#""{name}":{{"entryPoints":["{name}"],"service":"{name}"}}"#));
+        let weights = nodes().map(|(node, number)| {
+            let check = format!("{}:nodes/{}", routes.environment, node.name);
+            format!(r#"{{"name":"{name}-{number}","weight":%[srv_is_up({check})]}}"#)
+        });
+        let weights = weights.collect::<Vec<_>>().join(",");
+        services.push(format!(r#""{name}":{{"weighted":{{"services":[{weights}]}}}}"#));
+        services.extend(nodes().map(|(node, number)| {
+            let address = SocketAddr::new(node.address, route.node_port.get());
+            format!(r#""{name}-{number}":{{"loadBalancer":{{"servers":[{{"address":"{address}"}}]}}}}"#)
+        }));
+    }
+    let (ways, services) = (ways.join(","), services.join(","));
+    Some(RelayDocument {
+        environment: routes.environment.clone(),
+        body: format!(r#"{{"udp":{{"routers":{{{ways}}},"services":{{{services}}}}}}}"#),
+    })
 }
 
 /// How long a client's address and its port towards the node belong together after the last datagram.
@@ -132,51 +134,82 @@ fn entry_point(route: &UdpRoute) -> String {
     format!("udp-{}", route.listen)
 }
 
-fn directory() -> &'static str {
-    FILE.rsplit_once('/').map_or(FILE, |(directory, _)| directory)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::configuration::STATISTICS_PORT;
     use crate::routes::tests::{port, routes};
 
+    pub(crate) fn udp() -> Vec<UdpRoute> {
+        let route = |workload: &str, listen, node_port| UdpRoute {
+            workload: workload.parse().unwrap(),
+            listen: port(listen),
+            node_port: port(node_port),
+        };
+        vec![route("coredns", 53, 30065), route("echo", 9001, 30066)]
+    }
+
     fn with_udp() -> Routes {
-        let mut routes = routes("dev", "127.0.0.1", "dev.me");
-        for (workload, listen, node_port) in [("coredns", 53, 30065), ("echo", 9001, 30066)] {
-            routes.udp.push(UdpRoute {
-                workload: workload.parse().unwrap(),
-                listen: port(listen),
-                node_port: port(node_port),
-            });
+        Routes {
+            udp: udp(),
+            ..routes("dev", "127.0.0.1", "dev.me")
         }
-        routes
+    }
+
+    fn spec_of(routes: &Routes, mode: EdgeMode) -> Option<ContainerSpec> {
+        spec(routes, "traefik:v3", mode, &Names::default(), STATISTICS_PORT)
     }
 
     #[test]
     fn there_is_no_relay_without_a_udp_port() {
         let none = routes("dev", "127.0.0.1", "dev.me");
-        assert_eq!(spec(&none, "traefik:v3", EdgeMode::HostNetwork, "loko"), None);
+        assert_eq!(spec_of(&none, EdgeMode::HostNetwork), None);
+        assert_eq!(document(&none), None);
     }
 
     #[test]
     fn its_arguments() {
-        let spec = spec(&with_udp(), "traefik:v3", EdgeMode::HostNetwork, "loko").unwrap();
+        let spec = spec_of(&with_udp(), EdgeMode::HostNetwork).unwrap();
         insta::assert_snapshot!(spec.command.unwrap().join("\n"));
     }
 
     #[test]
-    fn its_file() {
-        insta::assert_snapshot!(render(&with_udp()));
+    fn what_it_is_told_is_json_once_health_is_filled_in() {
+        let body = document(&with_udp()).unwrap().body;
+        let mut filled = body.replace("%[srv_is_up(dev:nodes/loko-dev-control-plane)]", "1");
+        filled = filled.replace("%[srv_is_up(dev:nodes/loko-dev-worker)]", "0");
+        let json: serde_yaml::Value = serde_yaml::from_str(&filled).unwrap();
+        insta::assert_snapshot!(serde_yaml::to_string(&json).unwrap());
     }
 
     #[test]
-    fn another_node_changes_the_file_and_not_the_container() {
+    fn what_it_is_told_fits_an_answer_and_holds_no_quote_of_haproxys() {
+        let mut most = with_udp();
+        most.environment = "e".repeat(35).parse().unwrap();
+        most.udp = (0..16)
+            .map(|number| UdpRoute {
+                workload: "w".repeat(63).parse().unwrap(),
+                listen: port(60_000 + number),
+                node_port: port(30_065 + number),
+            })
+            .collect();
+        for _ in 0..7 {
+            most.nodes.push(most.nodes[0].clone());
+        }
+        let body = document(&most).unwrap().body;
+        // The sample of health is one digit in the answer.
+        let answered = body.len() - body.matches("%[").count() * "%[srv_is_up()]".len();
+        assert!(answered < 16_000, "{answered}");
+        assert!(!body.contains('\''));
+    }
+
+    #[test]
+    fn another_node_does_not_change_the_container() {
         let before = with_udp();
         let mut after = before.clone();
         after.nodes.pop();
-        assert_ne!(render(&before), render(&after));
-        let hash = |routes| spec(routes, "traefik:v3", EdgeMode::Published, "loko").unwrap().hash();
+        assert_ne!(document(&before), document(&after));
+        let hash = |routes| spec_of(routes, EdgeMode::Published).unwrap().hash();
         assert_eq!(hash(&before), hash(&after));
     }
 }

@@ -8,7 +8,8 @@ use loko_config::names::EnvName;
 use loko_engine::container::short_hash;
 
 use crate::configuration::{
-    Backend, Configuration, Frontend, FrontendKind, Limits, METRICS_PATH, NamePattern, REVISION_PATH, Rule, Target,
+    Backend, Configuration, Frontend, FrontendKind, Limits, METRICS_PATH, NamePattern, RELAY_PATH, REVISION_PATH,
+    RelayDocument, Rule, Target,
 };
 
 /// How many changes a worker of before survives while it has connections. Each such worker was measured at 7 MB of its
@@ -44,6 +45,8 @@ struct File<'a> {
     limits: Limits,
     statistics: SocketAddr,
     prometheus: bool,
+    relay_path: &'static str,
+    relays: &'a [RelayDocument],
     frontends: Vec<FrontendSection>,
     backends: Vec<BackendSection>,
 }
@@ -81,6 +84,8 @@ fn text(configuration: &Configuration, revision: &str) -> String {
         limits: configuration.limits,
         statistics: configuration.statistics,
         prometheus: configuration.prometheus,
+        relay_path: RELAY_PATH,
+        relays: &configuration.relays,
         frontends: configuration.frontends.iter().map(frontend_section).collect(),
         backends: configuration.backends.iter().map(backend_section).collect(),
     };
@@ -237,7 +242,9 @@ mod tests {
 
     #[test]
     fn one_environment_where_ports_are_published() {
-        insta::assert_snapshot!(rendered(vec![routes("dev", "::1", "dev.me")], EdgeMode::Published).text);
+        let mut dev = routes("dev", "::1", "dev.me");
+        dev.udp = crate::relay::tests::udp();
+        insta::assert_snapshot!(rendered(vec![dev], EdgeMode::Published).text);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn edge(platform: &Platform) -> Edge {
 /// The UDP relays of a platform's engine.
 pub(crate) fn relay(platform: &Platform) -> Relay {
     let image = platform.environment.components.ingress_controller.reference();
-    Relay::new(platform.engine.clone(), image, platform.mode, NETWORK)
+    Relay::new(&edge(platform), image)
 }
 
 /// Brings the way in to `upstreams`: HAProxy, and the relay while there is a UDP port.

@@ -1,7 +1,6 @@
 //! What goes wrong on the way, and what serves then.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 use std::process::Command;
 
 use loko_engine::EdgeMode;
@@ -9,7 +8,7 @@ use loko_engine::driver::ExecSpec;
 use loko_haproxy::configuration::decide;
 use loko_haproxy::parse::parse;
 use loko_haproxy::render::render;
-use loko_haproxy::{Done, HaproxyError, Limits, Settings, UdpRoute};
+use loko_haproxy::{Done, HaproxyError, Limits, Settings};
 use tokio::net::TcpSocket;
 
 use crate::bed::{Bed, EchoServer, send_and_receive};
@@ -145,20 +144,15 @@ async fn a_run_that_was_stopped_right_after_the_start_is_mended_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_udp_port_is_stored_and_haproxy_is_left_alone() {
+async fn what_haproxy_has_no_part_in_is_stored_and_it_is_left_alone() {
     let Some(bed) = Bed::new("stored", 16).await else {
         return;
     };
     let mut dev = bed.routes("dev", "127.0.60.18", &[]);
     bed.put(&dev).await.unwrap();
-    dev.udp.push(UdpRoute {
-        workload: "dns".parse().unwrap(),
-        listen: NonZeroU16::new(18067).unwrap(),
-        node_port: NonZeroU16::new(30065).unwrap(),
-    });
+    // It is under the domain already.
+    dev.hosts.insert("api.dev.me".parse().unwrap());
     assert_eq!(bed.put(&dev).await.unwrap().done, Done::Nothing);
     assert_eq!(bed.edge.environments().await.unwrap()[&dev.environment], dev);
-    let served = bed.edge.served().await.unwrap();
-    assert!(served.iter().any(|port| port.address.port() == 18067));
     bed.clean().await;
 }

@@ -5,12 +5,12 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use loko_engine::EdgeMode;
+use loko_haproxy::tunnel::State;
 use loko_haproxy::{Done, HaproxyError, Relay, Routes, UdpRoute};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, WebServer};
 
 const DATAGRAMS: u32 = 10_000;
 const SOURCES: u32 = 20;
@@ -23,7 +23,7 @@ async fn relay(bed: &Bed) -> Option<Relay> {
         println!("skipped: no image {image}");
         return None;
     }
-    Some(Relay::new(bed.engine.clone(), image, EdgeMode::HostNetwork, "bridge"))
+    Some(Relay::new(&bed.edge, image))
 }
 
 fn with_udp(routes: &Routes, ports: &[(u16, u16)]) -> Routes {
@@ -72,47 +72,91 @@ async fn ask(address: &str, text: &[u8]) -> Option<Vec<u8>> {
 async fn a_relay_comes_with_the_first_port_and_goes_with_the_last() {
     let Some(bed) = Bed::new("relay", 8).await else { return };
     let Some(relay) = relay(&bed).await else { return };
-    let first = echo("127.0.61.8:0", b'a').await;
+    let server = echo("127.0.61.8:0", b'a').await;
+    let _up = WebServer::start("127.0.61.8", "a").await;
     let base = bed.routes("haproxytest-relay", "127.0.60.8", &[]);
     relay.remove(&base.environment).await.unwrap();
 
     assert_eq!(relay.apply(&base).await.unwrap(), Done::Nothing);
-    let one = with_udp(&base, &[(18050, first)]);
+    let one = with_udp(&base, &[(18050, server)]);
+    bed.put(&one).await.unwrap();
     assert_eq!(relay.apply(&one).await.unwrap(), Done::Started);
     assert_eq!(ask("127.0.60.8:18050", b"x").await.unwrap(), b"ax");
     let before = Instant::now();
     assert_eq!(relay.apply(&one).await.unwrap(), Done::Nothing);
     println!("measured: a second apply of the relay took {:?}", before.elapsed());
+    let status = bed.edge.status().await.unwrap();
+    let udp = status.tunnels(&one.environment).pop().unwrap();
+    assert_eq!((udp.address.port(), udp.state), (18050, State::Up));
 
-    let two = with_udp(&base, &[(18050, first), (18051, first)]);
+    let two = with_udp(&base, &[(18050, server), (18051, server)]);
+    bed.put(&two).await.unwrap();
     assert_eq!(relay.apply(&two).await.unwrap(), Done::Recreated);
     assert_eq!(ask("127.0.60.8:18051", b"y").await.unwrap(), b"ay");
 
-    // The node moves: the same container, another way.
-    let elsewhere = UdpSocket::bind(("127.0.62.8", first)).await;
-    if elsewhere.is_ok() {
-        drop(elsewhere);
-        echo(&format!("127.0.62.8:{first}"), b'b').await;
-        let mut moved = two.clone();
-        moved.nodes[0].address = "127.0.62.8".parse().unwrap();
-        assert_eq!(relay.apply(&moved).await.unwrap(), Done::Reloaded);
-        let mut answer = None;
-        for _ in 0..50 {
-            answer = ask("127.0.60.8:18051", b"z").await;
-            if answer.as_deref() == Some(b"bz") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(answer.unwrap(), b"bz");
-    }
+    bed.put(&base).await.unwrap();
     assert_eq!(relay.apply(&base).await.unwrap(), Done::Removed);
 
     let busy = UdpSocket::bind("127.0.60.8:18052").await.unwrap();
-    let error = relay.apply(&with_udp(&base, &[(18052, first)])).await.unwrap_err();
+    let error = relay.apply(&with_udp(&base, &[(18052, server)])).await.unwrap_err();
     assert!(matches!(error, HaproxyError::PortsInUse { .. }), "{error}");
     drop(busy);
     assert_eq!(relay.remove(&base.environment).await.unwrap(), Done::Nothing);
+    bed.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_go_round_a_node_that_is_down_and_back_when_it_is_up() {
+    let Some(bed) = Bed::new("nodes", 18).await else { return };
+    let Some(relay) = relay(&bed).await else { return };
+    let port = echo("127.0.61.18:0", b'a').await;
+    if UdpSocket::bind(("127.0.62.18", port)).await.is_err() {
+        println!("skipped: the port is in use");
+        return;
+    }
+    echo(&format!("127.0.62.18:{port}"), b'b').await;
+    let first = WebServer::start("127.0.61.18", "a").await;
+    let _second = WebServer::start("127.0.62.18", "b").await;
+    let mut routes = with_udp(&bed.routes("haproxytest-nodes", "127.0.60.21", &[]), &[(18054, port)]);
+    routes.nodes.push(routes.nodes[0].clone());
+    routes.nodes[1].name = "loko-haproxytest-nodes-worker".parse().unwrap();
+    routes.nodes[1].address = "127.0.62.18".parse().unwrap();
+    relay.remove(&routes.environment).await.unwrap();
+    bed.put(&routes).await.unwrap();
+    relay.apply(&routes).await.unwrap();
+    assert!(ask("127.0.60.21:18054", b"?").await.is_some());
+    assert_eq!(answered_by("127.0.60.21:18054").await, BTreeSet::from([b'a', b'b']));
+
+    let down = Instant::now();
+    drop(first);
+    until("127.0.60.21:18054", &BTreeSet::from([b'b'])).await;
+    println!(
+        "measured: datagrams went round a node {:?} after it was down",
+        down.elapsed()
+    );
+    let _again = WebServer::start("127.0.61.18", "a").await;
+    until("127.0.60.21:18054", &BTreeSet::from([b'a', b'b'])).await;
+    relay.remove(&routes.environment).await.unwrap();
+    bed.clean().await;
+}
+
+/// Which servers answer sixteen sources.
+async fn answered_by(address: &str) -> BTreeSet<u8> {
+    let mut letters = BTreeSet::new();
+    for _ in 0..16 {
+        letters.extend(ask(address, b"?").await.map(|answer| answer[0]));
+    }
+    letters
+}
+
+async fn until(address: &str, letters: &BTreeSet<u8>) {
+    for _ in 0..100 {
+        if answered_by(address).await == *letters {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the servers that answer are not {letters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,9 +165,11 @@ async fn every_answer_comes_to_its_source() {
     let Some(relay) = relay(&bed).await else { return };
     let server = echo("127.0.61.9:0", b'a').await;
     let routes = with_udp(&bed.routes("haproxytest-udp", "127.0.60.9", &[]), &[(18053, server)]);
+    let _up = WebServer::start("127.0.61.9", "a").await;
     relay.remove(&routes.environment).await.unwrap();
+    bed.put(&routes).await.unwrap();
     relay.apply(&routes).await.unwrap();
-    // The file is read a moment after the ports are bound.
+    // It asks where its ports lead a moment after they are bound.
     assert!(ask("127.0.60.9:18053", b"ready").await.is_some());
 
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
@@ -141,6 +187,7 @@ async fn every_answer_comes_to_its_source() {
         before.elapsed()
     );
     relay.remove(&routes.environment).await.unwrap();
+    bed.clean().await;
     assert_eq!((answered, lost, crossed), (DATAGRAMS, 0, 0));
 }
 
