@@ -326,7 +326,7 @@ fn resolver_check(plan: &Result<resolver::Plan, ResolverError>) -> Check {
         return check.because(
             Verdict::Failed,
             "it needs root once, and was not given it".to_owned(),
-            format!("run `sudo loko dns sync`, which does this: {}", steps.join("; ")),
+            format!("run `sudo loko dns set`, which does this: {}", steps.join("; ")),
         );
     }
     match plan.notes.first() {
@@ -392,13 +392,13 @@ fn host(zone: &Zone, name: &str, lookup: Option<&Lookup>, serves: bool, in_force
                 check.because(
                     Verdict::Failed,
                     "the host's resolver is set up, but does not ask dnsmasq",
-                    "a VPN may have taken over; `loko dns sync` sets it up again",
+                    "a VPN may have taken over; `loko dns set` sets it up again",
                 )
             } else {
                 check.because(
                     Verdict::Failed,
                     "the host's resolver does not know the domain",
-                    "run `sudo loko dns sync`",
+                    "run `sudo loko dns set`",
                 )
             }
         }

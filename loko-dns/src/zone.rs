@@ -69,6 +69,16 @@ impl Zone {
         zone
     }
 
+    /// The same zone with more names, for who must know them all: `/etc/hosts`, the Corefile, checks. dnsmasq keeps names found
+    /// in the cluster apart, so its driver takes the zone without them. Names outside the domain are left out.
+    #[must_use]
+    pub fn with_names(&self, names: impl IntoIterator<Item = HostName>) -> Self {
+        let mut zone = self.clone();
+        zone.hosts
+            .extend(names.into_iter().filter(|name| self.holds(name.as_str())));
+        zone
+    }
+
     /// Whether a name belongs to this zone: the domain itself, or below it. Case does not count, nor does a last dot.
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {

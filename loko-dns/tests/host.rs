@@ -122,6 +122,8 @@ async fn a_link_is_set_up_once_and_taken_back_whole() {
         "resolvectl flush-caches",
     ];
     assert_eq!(laboratory.ran(), expected);
+    let modes: Vec<u32> = laboratory.files().into_values().map(|(_, mode)| mode).collect();
+    assert!(modes.iter().all(|mode| *mode == 0o644), "{modes:?}");
     assert_eq!(set(&zone(), &host.facts(&zone()).await).unwrap().actions, []);
     let back = unset(&zone().environment, &host.files(Some(&zone().environment)).await);
     laboratory.ran();

@@ -145,7 +145,7 @@ fn a_resolver_without_the_domain_and_one_that_was_taken_over_are_told_apart() {
             .unwrap()
             .contains("write /etc/systemd/dns-delegate.d/loko-dev.dns-delegate")
     );
-    assert!(missing[1].remedy.as_ref().unwrap().contains("sudo loko dns sync"));
+    assert!(missing[1].remedy.as_ref().unwrap().contains("sudo loko dns set"));
 }
 
 #[test]

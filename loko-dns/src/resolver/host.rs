@@ -397,8 +397,13 @@ fn write(path: &Path, contents: &str) -> io::Result<()> {
     next.push(".loko-new");
     let next = PathBuf::from(next);
     fs_err::write(&next, contents)?;
-    if let Ok(found) = fs_err::metadata(path) {
-        fs_err::set_permissions(&next, found.permissions())?;
+    match fs_err::metadata(path) {
+        Ok(found) => fs_err::set_permissions(&next, found.permissions())?,
+        // Whatever this process' umask is: resolvers read as users of their own, and refuse what anybody may write.
+        #[cfg(unix)]
+        Err(_) => fs_err::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o644))?,
+        #[cfg(not(unix))]
+        Err(_) => {}
     }
     if fs_err::rename(&next, path).is_ok() {
         return Ok(());

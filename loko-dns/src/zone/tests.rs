@@ -96,3 +96,9 @@ fn a_registry_that_is_off_has_no_name() {
         ["images.dev.me"]
     );
 }
+
+#[test]
+fn names_are_added_to_a_zone_if_they_are_its_own() {
+    let more = zone().with_names(names(&["new.dev.me", "elsewhere.org"]));
+    assert_eq!(more.hosts, names(&["cr.dev.me", "new.dev.me", "shop.dev.me"]));
+}
