@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use camino::Utf8PathBuf;
+use loko_cluster::catalogue::{Catalogue, Service};
 use loko_cluster::driver::Cluster;
 use loko_config::model::NetworkIp;
 use loko_config::{Environment, Loaded};
@@ -34,6 +35,8 @@ pub(crate) struct Platform {
     pub(crate) cluster: Cluster,
     pub(crate) mode: EdgeMode,
     pub(crate) address: IpAddr,
+    /// What is known of the workloads that came from the catalogue.
+    pub(crate) services: BTreeMap<String, Service>,
 }
 
 /// Whether standard error shows color.
@@ -102,7 +105,8 @@ impl Context {
             ip: address,
             environment_variables: std::env::vars().collect(),
         };
-        let environment = environment.expand(&facts)?;
+        let resolution = catalogue()?.resolve(&environment)?;
+        let environment = resolution.environment.expand(&facts)?;
         let cluster = Cluster::new(engine.clone(), environment.clone());
         Ok(Platform {
             source,
@@ -111,6 +115,7 @@ impl Context {
             cluster,
             mode,
             address,
+            services: resolution.services,
         })
     }
 
@@ -173,6 +178,11 @@ fn engine_endpoint() -> String {
     let context = endpoint::current_context(&env, read("config.json").as_deref());
     let meta = context.and_then(|name| read(&endpoint::context_file(&name)));
     endpoint::resolve(&env, meta.as_deref())
+}
+
+/// The catalogue: what comes with loko.
+pub(crate) fn catalogue() -> Result<Catalogue, CliError> {
+    Ok(Catalogue::embedded()?)
 }
 
 /// `<user>@<host>`, for the authority's subject.

@@ -42,6 +42,14 @@ pub(crate) enum CliError {
     #[error(transparent)]
     #[diagnostic(code(loko::registry::source), help("see `registry.mirroring.sources` in loko.yaml"))]
     RegistrySource(#[from] loko_registry::SourceError),
+    /// The catalogue, or a use of it.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Catalogue(#[from] loko_cluster::catalogue::CatalogueError),
+    /// The secrets cannot be read or made.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Secrets(#[from] loko_cluster::secrets::SecretsError),
     /// The command line asks for something that cannot be.
     #[error("{message}")]
     #[diagnostic(code(loko::usage), help("{help}"))]
@@ -174,6 +182,7 @@ impl CliError {
             | Self::Configuration(_)
             | Self::RegistrySource(_)
             | Self::Edit(_)
+            | Self::Catalogue(_)
             | Self::Expand(_)
             | Self::Usage { .. } => exit::USAGE,
             Self::File { .. } | Self::NoTerminal { .. } | Self::Interrupted | Self::Ports { .. } | Self::Edge(_) => {
@@ -183,7 +192,7 @@ impl CliError {
             Self::NeedsRecreate { .. } | Self::Cluster(_) | Self::Down { .. } | Self::Unreachable { .. } => {
                 exit::CLUSTER
             }
-            Self::Workload { .. } => exit::WORKLOAD,
+            Self::Workload { .. } | Self::Secrets(_) => exit::WORKLOAD,
             Self::Dns(_) | Self::DnsDown { .. } => exit::DNS,
             Self::Certificate(_) => exit::CERTIFICATE,
         }

@@ -16,6 +16,7 @@ mod host;
 mod output;
 mod preflight;
 mod progress;
+mod secrets;
 mod state;
 mod status;
 mod steps;

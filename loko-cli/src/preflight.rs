@@ -48,14 +48,12 @@ fn kubernetes(platform: &Platform) -> Result<(), CliError> {
 
 fn workloads(platform: &Platform) -> Result<(), CliError> {
     for workload in platform.environment.enabled_workloads() {
-        let kind = match workload.source {
-            Source::Image(_) => continue,
-            Source::Catalogue { .. } => "from the catalogue",
-            Source::Chart(_) => "a Helm chart",
-        };
+        if !matches!(workload.source, Source::Chart(_)) {
+            continue;
+        }
         return Err(CliError::Usage {
             message: format!(
-                "the workload `{}` is {kind}, which this version cannot run yet",
+                "the workload `{}` is a Helm chart, which this version cannot run yet",
                 workload.name
             ),
             help: "write it under `workloads.user` with an `image`, or set `enabled: false`".to_owned(),

@@ -9,6 +9,7 @@
 //!    ├─ loko.yaml                     as it was last applied
 //!    ├─ certs/{tls,registry}.{crt,key} of the domain, and of the registry
 //!    ├─ kubeconfig                    0600
+//!    ├─ secrets.yaml                  0600, of the workloads; made once
 //!    └─ lock                          held while the environment is changed
 //! ```
 
@@ -61,6 +62,10 @@ impl Home {
     pub(crate) fn leaf(&self, name: &str, of: &str) -> (Utf8PathBuf, Utf8PathBuf) {
         let certs = self.environment(name).join("certs");
         (certs.join(format!("{of}.crt")), certs.join(format!("{of}.key")))
+    }
+
+    pub(crate) fn secrets(&self, name: &str) -> Utf8PathBuf {
+        self.environment(name).join("secrets.yaml")
     }
 
     pub(crate) fn kubeconfig(&self, name: &str) -> Utf8PathBuf {

@@ -2,7 +2,7 @@
 //! same steps serve the first create, the one after an edit, the one after a kill, and `start`.
 //!
 //! ```text
-//! certificates ──────────────────────────────────────────┐
+//! certificates, secrets ─────────────────────────────────┐
 //! node-image ─┐                                          │
 //! network ────┴→ nodes ─┬→ api ─┬→ foundation ───────────┤
 //!         │             ├→ images ───────────────────────┴→ apply ─┬→ metrics
@@ -80,6 +80,12 @@ pub(crate) async fn up(
         nothing(),
         move |(), _| async move { up.certificates() },
     );
+    let secrets = run.step(
+        "secrets",
+        "looking for the secrets",
+        nothing(),
+        move |(), _| async move { up.secrets() },
+    );
     let node_image = run.step(
         "node-image",
         "looking for the node image",
@@ -122,8 +128,8 @@ pub(crate) async fn up(
     let apply = run.step(
         "apply",
         "applying components and workloads",
-        needs!(api, images, foundation),
-        move |(api, (), (inputs, _)), _| up.apply(api, inputs),
+        needs!(api, images, foundation, secrets),
+        move |(api, (), (inputs, _), secrets), _| up.apply(api, inputs, secrets),
     );
     let metrics = run.step(
         "metrics",
@@ -172,6 +178,7 @@ pub(crate) async fn up(
 
     run.run(vec![
         to_run(&certificates),
+        to_run(&secrets),
         to_run(&node_image),
         to_run(&network),
         to_run(&nodes),

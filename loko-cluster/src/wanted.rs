@@ -13,6 +13,7 @@ use crate::components::traefik::TraefikInput;
 use crate::components::{self, coredns, metrics_server, namespaces, traefik};
 use crate::error::ClusterError;
 use crate::manifest::{Manifest, NotAnObject};
+use crate::secrets::Secrets;
 use crate::workloads::{self, WorkloadContext};
 use crate::{addresses, nodes, scheduling};
 
@@ -53,8 +54,12 @@ pub fn foundation(environment: &Environment, input: &WantedInput<'_>) -> Result<
     coredns::manifests(input.coredns_image, input.corefile, addresses.dns, replicas).map_err(object("CoreDNS"))
 }
 
-/// Components and workloads.
-pub fn platform(environment: &Environment, input: &WantedInput<'_>) -> Result<Vec<Manifest>, ClusterError> {
+/// Components and workloads. `secrets` are those of the workloads; what belongs to none that is enabled is left out.
+pub fn platform(
+    environment: &Environment,
+    input: &WantedInput<'_>,
+    secrets: &Secrets,
+) -> Result<Vec<Manifest>, ClusterError> {
     let addresses = addresses::of(environment.cluster.service_subnet)?;
     let ingress = &environment.components.ingress_controller;
     let mut all: Vec<Manifest> = namespaces::manifests(environment.workloads.namespace.as_str(), input.authority_pem)
@@ -80,6 +85,11 @@ pub fn platform(environment: &Environment, input: &WantedInput<'_>) -> Result<Ve
     };
     all.extend(traefik::manifests(&traefik).map_err(object("Traefik"))?);
     all.extend(registry(environment, input)?);
+    let namespace = environment.workloads.namespace.as_str();
+    for workload in environment.enabled_workloads() {
+        let found = secrets.object(workload.name.as_str(), namespace);
+        all.extend(found.map_err(object("the secrets"))?);
+    }
     let context = WorkloadContext { slots: input.slots };
     all.extend(workloads::manifests(environment, context)?.into_values().flatten());
     Ok(all)

@@ -19,7 +19,7 @@ use crate::error::CliError;
 use crate::progress::Outcome;
 use crate::steps::StepReport;
 use crate::up::{self, Inputs, Observed, Options};
-use crate::{certs, output, preflight, state};
+use crate::{certs, output, preflight, secrets, state};
 
 /// What `create` did.
 #[derive(Debug, Serialize)]
@@ -201,7 +201,11 @@ fn planned(
     let inputs = Inputs::new(platform, certificates, network, up::COREDNS_IMAGE.to_owned())?;
     let input = inputs.wanted(platform, &observed.slots);
     let mut manifests = wanted::foundation(&platform.environment, &input)?;
-    manifests.extend(wanted::platform(&platform.environment, &input)?);
+    manifests.extend(wanted::platform(
+        &platform.environment,
+        &input,
+        &secrets::read(context, platform.environment.name.as_str())?,
+    )?);
     manifests.extend(wanted::metrics(&platform.environment)?);
     Ok(manifests)
 }

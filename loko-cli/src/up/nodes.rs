@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use loko_cluster::driver::{KubeApi, NodeState, fresh_token};
 use loko_cluster::nodes::{NETWORK, NodeInput, Role};
 use loko_cluster::plan::LiveObject;
+use loko_cluster::secrets::Secrets;
 use loko_cluster::{ClusterError, ObjectKey, scheduling, wanted};
 use loko_engine::container::ContainerChange;
 use loko_engine::labels;
@@ -37,6 +38,14 @@ impl Up<'_> {
             )
         });
         Ok((Arc::new(found), outcome))
+    }
+
+    pub(super) fn secrets(self) -> Stepped<Arc<Secrets>> {
+        let (secrets, made) = crate::secrets::ensure(self.context, self.platform)?;
+        Ok((
+            Arc::new(secrets),
+            changed(!made.is_empty(), || format!("made {}", made.join(", "))),
+        ))
     }
 
     pub(super) async fn node_image(self, line: Line) -> Stepped<()> {

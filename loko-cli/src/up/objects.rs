@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use loko_cluster::plan::{self, LiveObject, ObjectPlan};
+use loko_cluster::secrets::Secrets;
 use loko_cluster::wanted::{self, WantedInput};
 use loko_cluster::{ClusterError, Manifest, ObjectKey, addresses, components};
 use loko_config::slots::{PortKey, Slot};
@@ -96,10 +97,16 @@ impl Up<'_> {
         Ok(((Arc::new(inputs), watched), applied(&plan)))
     }
 
-    pub(super) async fn apply(self, (api, live): Api, inputs: Arc<Inputs>) -> Stepped<Vec<ObjectKey>> {
+    pub(super) async fn apply(
+        self,
+        (api, live): Api,
+        inputs: Arc<Inputs>,
+        secrets: Arc<Secrets>,
+    ) -> Stepped<Vec<ObjectKey>> {
         let manifests = wanted::platform(
             &self.platform.environment,
             &inputs.wanted(self.platform, &self.observed.slots),
+            &secrets,
         )?;
         let watched = watched(&manifests);
         let late = components::metrics_server::PART;

@@ -1,0 +1,43 @@
+//! The workloads' secrets: made once, kept in the home for the user alone.
+
+use loko_cluster::secrets::Secrets;
+
+use crate::context::{Context, Platform};
+use crate::error::CliError;
+use crate::state;
+
+/// Those that were made before.
+pub(crate) fn read(context: &Context, environment: &str) -> Result<Secrets, CliError> {
+    match state::read(&context.home.secrets(environment))? {
+        Some(text) => Ok(Secrets::parse(&text)?),
+        None => Ok(Secrets::default()),
+    }
+}
+
+/// The same with what is missing made and written. Returns the names of what was made, `workload.field`.
+pub(crate) fn ensure(context: &Context, platform: &Platform) -> Result<(Secrets, Vec<String>), CliError> {
+    let name = platform.environment.name.as_str();
+    let mut secrets = read(context, name)?;
+    let mut made = Vec::new();
+    let mut failed = None;
+    let mut random = |buffer: &mut [u8]| {
+        if let Err(error) = getrandom::fill(buffer) {
+            failed = Some(error);
+        }
+    };
+    for (workload, service) in &platform.services {
+        let fields = secrets.ensure(workload, &service.recipes, &mut random)?;
+        made.extend(fields.into_iter().map(|field| format!("{workload}.{field}")));
+    }
+    if let Some(error) = failed {
+        // Nothing is kept that was made from numbers that are not random.
+        return Err(CliError::Usage {
+            message: format!("the system gives no random numbers: {error}"),
+            help: "secrets cannot be made without; try again".to_owned(),
+        });
+    }
+    if !made.is_empty() {
+        state::write(&context.home.secrets(name), secrets.render()?.as_bytes(), true)?;
+    }
+    Ok((secrets, made))
+}
