@@ -146,7 +146,16 @@ fn property(key: &KeyShape) -> Ordered {
     {
         entries.push(("default".to_owned(), Ordered::leaf(tree.to_json())));
     }
-    entries.extend(inner.into_iter().filter(|(key, _)| key != "description"));
+    for (rule, value) in inner.into_iter().filter(|(rule, _)| rule != "description") {
+        // An empty value of an optional key is no value.
+        let value = match value {
+            Ordered::Leaf(kind) if rule == "type" && key.need == Need::Optional => {
+                Ordered::Array(vec![Ordered::Leaf(kind), Ordered::leaf(json!("null"))])
+            }
+            value => value,
+        };
+        entries.push((rule, value));
+    }
     Ordered::Object(entries)
 }
 

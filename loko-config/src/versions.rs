@@ -102,6 +102,73 @@ pub fn pinned(text: &str) -> (Vec<Pinned>, Vec<CommentProblem>) {
     (found, problems)
 }
 
+impl Pinned {
+    /// Whether a word of the user's means this one: its path, a key on its path (`haproxy`), what is looked up
+    /// (`ghcr.io/project-zot/zot`), or the last part of that (`zot`).
+    #[must_use]
+    pub fn is(&self, word: &str) -> bool {
+        let name = self.source.dep_name.as_str();
+        self.path == word
+            || name == word
+            || name.rsplit('/').next() == Some(word)
+            || self.path.split('.').rev().skip(1).any(|key| key == word)
+    }
+}
+
+/// What could be done about the versions of a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Newer ones, for [`apply`].
+    pub upgrades: Vec<Upgrade>,
+    /// Those that are the newest.
+    pub current: Vec<Pinned>,
+    /// Those whose datasource did not answer.
+    pub unanswered: Vec<Pinned>,
+    /// Comments that lead to nothing.
+    pub problems: Vec<CommentProblem>,
+}
+
+/// Plans the upgrades of a text. `only` limits them to those that [`Pinned::is`] that word. `tags` gives the versions that
+/// a datasource lists, in any order, or None where it did not answer.
+///
+/// ```
+/// use loko_config::versions::{Policy, apply, plan};
+///
+/// let text = "components:\n  haproxy:\n    # renovate: datasource=docker depName=haproxy\n    version: 3.3.6\n";
+/// let tags = |_: &_| Some(vec!["3.3.7".to_owned(), "latest".to_owned()]);
+/// let plan = plan(text, Policy::default(), None, tags);
+/// assert_eq!(apply(text, &plan.upgrades), text.replace("3.3.6", "3.3.7"));
+/// ```
+pub fn plan(
+    text: &str,
+    policy: Policy,
+    only: Option<&str>,
+    mut tags: impl FnMut(&Pinned) -> Option<Vec<String>>,
+) -> Plan {
+    let (found, problems) = pinned(text);
+    let mut plan = Plan {
+        problems,
+        ..Plan::default()
+    };
+    for pinned in found
+        .into_iter()
+        .filter(|pinned| only.is_none_or(|word| pinned.is(word)))
+    {
+        let Some(tags) = tags(&pinned) else {
+            plan.unanswered.push(pinned);
+            continue;
+        };
+        match newest(&pinned.version, tags.iter().map(String::as_str), policy) {
+            Some(new) => plan.upgrades.push(Upgrade {
+                new: new.to_owned(),
+                pinned,
+            }),
+            None => plan.current.push(pinned),
+        }
+    }
+    plan
+}
+
 /// A change of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
@@ -292,6 +359,30 @@ mod tests {
         assert_eq!(environment.cluster.kubernetes.tag.as_str(), "v1.36.30");
         // Upgrades of another text are left out.
         assert_eq!(apply("name: dev\n", &upgrades), "name: dev\n");
+    }
+
+    #[test]
+    fn plans_tell_newer_current_and_unanswered_apart() {
+        let text = full();
+        let answer = |pinned: &Pinned| match pinned.source.dep_name.as_str() {
+            "haproxy" => Some(vec!["3.3.7".to_owned(), "4.0.0".to_owned()]),
+            "traefik" => Some(vec!["v3.7.13".to_owned()]),
+            _ => None,
+        };
+        let whole = plan(&text, Policy::default(), None, answer);
+        let new: Vec<_> = whole.upgrades.iter().map(|upgrade| upgrade.new.as_str()).collect();
+        assert_eq!(
+            (new, whole.current.len(), whole.unanswered.len()),
+            (vec!["3.3.7"], 1, 4)
+        );
+        for word in ["haproxy", "components.haproxy.version"] {
+            let one = plan(&text, Policy { major: true }, Some(word), answer);
+            assert_eq!((one.upgrades.len(), one.current.len(), one.unanswered.len()), (1, 0, 0));
+            assert_eq!(one.upgrades[0].new, "4.0.0");
+        }
+        let zot = plan(&text, Policy::default(), Some("zot"), answer);
+        assert_eq!(zot.unanswered[0].path, "components.registry.version");
+        assert_eq!(plan(&text, Policy::default(), Some("nothing"), answer), Plan::default());
     }
 
     #[test]

@@ -11,3 +11,4 @@ mod fixtures;
 mod generated;
 mod library;
 mod renovate;
+mod schema;
