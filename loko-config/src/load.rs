@@ -88,16 +88,12 @@ pub fn load(text: &str, options: &LoadOptions) -> Result<Loaded, Problems> {
     let problems = cx.into_problems();
     let stops = |problem: &Problem| options.strict || problem.severity == Severity::Error;
     match environment {
-        Some((environment, raw)) if !problems.iter().any(stops) => {
-            let mut warnings = problems;
-            warnings.sort_by_key(|problem| problem.span);
-            Ok(Loaded {
-                environment,
-                warnings,
-                raw: Box::new(raw),
-                text: text.to_owned(),
-            })
-        }
+        Some((environment, raw)) if !problems.iter().any(stops) => Ok(Loaded {
+            environment,
+            warnings: problems,
+            raw: Box::new(raw),
+            text: text.to_owned(),
+        }),
         Some(_) | None => Err(Problems::new(file_name, text, problems)),
     }
 }

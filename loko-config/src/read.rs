@@ -92,7 +92,10 @@ impl<'a> Cx<'a> {
         });
     }
 
+    /// In the order of the file. What an anchor says wrongly is wrong once, however often it is used.
     pub(crate) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| problem.span);
+        self.problems.dedup();
         if self.unlisted > 0 {
             self.problems.push(Problem {
                 cause: Cause::TooManyProblems { count: self.unlisted },

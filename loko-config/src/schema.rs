@@ -152,7 +152,7 @@ fn property(key: &KeyShape) -> Ordered {
             Ordered::Leaf(kind) if rule == "type" && key.need == Need::Optional => {
                 Ordered::Array(vec![Ordered::Leaf(kind), Ordered::leaf(json!("null"))])
             }
-            value => value,
+            value @ (Ordered::Leaf(_) | Ordered::Array(_) | Ordered::Object(_)) => value,
         };
         entries.push((rule, value));
     }

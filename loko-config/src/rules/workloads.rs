@@ -17,6 +17,31 @@ pub(super) fn check(raw: &RawFile, resolved: &Resolved, options: &LoadOptions, c
     ports(raw, resolved, options, cx);
     overrides(raw, resolved, cx);
     registry_switch(raw, resolved, cx);
+    namespace(raw, cx);
+    for user in &raw.workloads.value.user.value {
+        super::nodes::each_label(&user.value.labels.value, cx);
+    }
+}
+
+/// Namespaces whose objects are not the user's: removing a workload there could take more than it.
+fn namespace(raw: &RawFile, cx: &mut Cx<'_>) {
+    let namespace = &raw.workloads.value.namespace;
+    let name = namespace.value.as_str();
+    let owner = if name.starts_with("kube-") {
+        "Kubernetes"
+    } else if name == "loko-system" {
+        "loko's components"
+    } else {
+        return;
+    };
+    if let Some(span) = namespace.span {
+        let cause = Cause::BadValue {
+            found: name.to_owned(),
+            reason: format!("belongs to {owner}"),
+            wanted: "a namespace of your own".to_owned(),
+        };
+        cx.error(span, cause);
+    }
 }
 
 fn names(resolved: &Resolved, options: &LoadOptions, cx: &mut Cx<'_>) {

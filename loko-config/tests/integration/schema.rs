@@ -12,10 +12,10 @@ fn mismatches(schema: &Value, value: &Value, path: &str, out: &mut Vec<String>) 
     };
     for (rule, wanted) in rules {
         let fits = match rule.as_str() {
-            "type" => match wanted {
-                Value::Array(kinds) => kinds.iter().any(|kind| is_kind(kind.as_str().unwrap(), value)),
-                kind => is_kind(kind.as_str().unwrap(), value),
-            },
+            "type" => wanted.as_array().map_or_else(
+                || is_kind(wanted.as_str().unwrap(), value),
+                |kinds| kinds.iter().any(|kind| is_kind(kind.as_str().unwrap(), value)),
+            ),
             "enum" => wanted.as_array().unwrap().contains(value),
             "const" => wanted == value,
             "pattern" => value
