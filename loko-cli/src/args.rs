@@ -1,8 +1,10 @@
 //! The command line: every word of it, parsed into values.
 
+use std::num::NonZeroU16;
+
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use loko_config::names::{Domain, EnvName};
+use loko_config::names::{Domain, EnvName, ImageRef, WorkloadName};
 
 /// One loko.yaml, and a whole Kubernetes platform stands on your machine.
 #[derive(Debug, Parser)]
@@ -91,6 +93,15 @@ pub(crate) enum Command {
     Status,
     /// Show the log of a component (dns, tunnel, ingress, registry, metrics) or of a workload
     Logs(Logs),
+    /// Workloads: list, add, remove, enable, disable, how to connect
+    #[command(subcommand)]
+    Workloads(Workloads),
+    /// What can be added by name
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// Passwords and keys of workloads
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// DNS of the environment
     #[command(subcommand)]
     Dns(Dns),
@@ -221,6 +232,96 @@ pub(crate) enum Tunnel {
     Status,
     /// Bring HAProxy and the UDP relay to what loko.yaml says, and nothing else
     Sync,
+}
+
+/// `loko workloads …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workloads {
+    /// List the workloads of loko.yaml
+    List,
+    /// Add an entry of the catalogue, or an image, to loko.yaml
+    Add(WorkloadAdd),
+    /// Take a workload out of loko.yaml
+    Remove {
+        /// Its name
+        name: WorkloadName,
+        /// Bring the environment to it at once
+        #[arg(long)]
+        now: bool,
+    },
+    /// Switch a workload on
+    Enable {
+        /// Its name
+        name: WorkloadName,
+        /// Bring the environment to it at once
+        #[arg(long)]
+        now: bool,
+    },
+    /// Switch a workload off
+    Disable {
+        /// Its name
+        name: WorkloadName,
+        /// Bring the environment to it at once
+        #[arg(long)]
+        now: bool,
+    },
+    /// Show where a workload is reached, as whom, and what goes well with it
+    Info {
+        /// Its name
+        name: WorkloadName,
+        /// With passwords
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Print how to connect, password included
+    Connect {
+        /// Its name
+        name: WorkloadName,
+    },
+}
+
+/// Options of `workloads add`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorkloadAdd {
+    /// Its name; without `--image` also that of the catalogue's entry
+    pub(crate) name: WorkloadName,
+    /// An image instead of an entry of the catalogue
+    #[arg(long)]
+    pub(crate) image: Option<ImageRef>,
+    /// The port of its web pages or API
+    #[arg(long, requires = "image", value_name = "PORT")]
+    pub(crate) http: Option<NonZeroU16>,
+    /// Ports on the host: 5432, 53/udp
+    #[arg(long = "port", requires = "image", value_name = "PORT")]
+    pub(crate) ports: Vec<String>,
+    /// Bring the environment to it at once
+    #[arg(long)]
+    pub(crate) now: bool,
+}
+
+/// `loko catalog …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Catalog {
+    /// List what can be added by name
+    List,
+    /// Print one entry
+    Info {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `loko secrets …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// Show which secrets there are
+    Show {
+        /// Only those of one workload
+        workload: Option<String>,
+        /// And what they are
+        #[arg(long)]
+        reveal: bool,
+    },
 }
 
 /// `loko dns …`

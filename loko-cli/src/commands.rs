@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod catalog;
 mod certs;
 mod config;
 mod create;
@@ -8,9 +9,11 @@ mod dns;
 mod env;
 mod logs;
 mod power;
+mod secrets;
 mod status;
 mod tunnel;
 mod version;
+mod workloads;
 
 use clap::CommandFactory as _;
 
@@ -40,6 +43,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             Command::Status => status::run(&context).await,
             Command::Logs(options) => logs::run(&context, &options).await,
             Command::Tunnel(command) => tunnel::run(&context, &command).await,
+            Command::Workloads(command) => workloads::run(&context, command).await,
+            Command::Catalog(command) => catalog::run(&context, &command),
+            Command::Secrets(command) => secrets::run(&context, &command),
             Command::Dns(command) => dns::run(&context, &command).await,
             Command::Certs(command) => certs::run(&context, &command).await,
             Command::Config(command) => config::run(&context, command).await,

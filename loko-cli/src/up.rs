@@ -27,7 +27,7 @@ use crate::steps::{Runner, StepReport, needs, nothing, to_run};
 pub(crate) use edge::{edge, forget_resolver, placement, route, tell_resolver, upstreams_there, zone};
 pub(crate) use objects::{COREDNS_IMAGE, Inputs};
 pub(crate) use observe::{Observed, exists, observe};
-pub(crate) use ready::{urls, urls_of};
+pub(crate) use ready::{addresses_of, urls};
 pub(crate) use registry::REGISTRY_ROLE;
 
 /// What `up` may be told.

@@ -186,14 +186,7 @@ impl View<'_> {
                 namespace: Some(namespace.clone()),
                 name: workload.name.to_string(),
             };
-            let domain = &environment.network.domain;
-            let mut addresses = up::urls_of(platform, workload);
-            addresses.extend(
-                workload
-                    .ports
-                    .iter()
-                    .map(|port| format!("{}://{}.{domain}:{}", port.protocol, workload.name, port.host_port)),
-            );
+            let addresses = up::addresses_of(platform, workload);
             async move { self.one(workload.name.as_str(), &key, addresses).await }
         });
         futures_util::future::join_all(items).await

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, ObjectKey, nodes};
-use loko_config::model::Workload;
+use loko_config::model::{Workload, WorkloadPort};
 use reqwest::{Certificate, StatusCode};
 
 use crate::context::{Context, Platform};
@@ -98,7 +98,7 @@ pub(crate) fn urls(platform: &Platform) -> Vec<String> {
 }
 
 /// Every URL of one workload.
-pub(crate) fn urls_of(platform: &Platform, workload: &Workload) -> Vec<String> {
+fn urls_of(platform: &Platform, workload: &Workload) -> Vec<String> {
     let Some(http) = &workload.http else { return Vec::new() };
     let own = format!("{}.{}", workload.name, platform.environment.network.domain);
     let hosts: Vec<String> = http.hosts.iter().map(ToString::to_string).collect();
@@ -106,6 +106,16 @@ pub(crate) fn urls_of(platform: &Platform, workload: &Workload) -> Vec<String> {
     hosts
         .into_iter()
         .map(|host| format!("https://{host}{}", port_suffix(platform)))
+        .collect()
+}
+
+/// Every way into one workload: its URLs, then its ports, `tcp://valkey.dev.me:6379`.
+pub(crate) fn addresses_of(platform: &Platform, workload: &Workload) -> Vec<String> {
+    let domain = &platform.environment.network.domain;
+    let port = |port: &WorkloadPort| format!("{}://{}.{domain}:{}", port.protocol, workload.name, port.host_port);
+    urls_of(platform, workload)
+        .into_iter()
+        .chain(workload.ports.iter().map(port))
         .collect()
 }
 
