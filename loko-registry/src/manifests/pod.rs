@@ -58,12 +58,14 @@ pub(super) fn programs(spec: &RegistrySpec) -> Vec<Program> {
                     },
                     file: format!("{}.yml", instance.name),
                     port: instance.port,
-                    env: known.map_or_else(Vec::new, |_| {
-                        vec![
-                            from_secret("REGISTRY_PROXY_USERNAME", &format!("{}.username", instance.name)),
-                            from_secret("REGISTRY_PROXY_PASSWORD", &format!("{}.password", instance.name)),
-                        ]
-                    }),
+                    env: std::iter::once(no_traces())
+                        .chain(known.into_iter().flat_map(|_| {
+                            [
+                                from_secret("REGISTRY_PROXY_USERNAME", &format!("{}.username", instance.name)),
+                                from_secret("REGISTRY_PROXY_PASSWORD", &format!("{}.password", instance.name)),
+                            ]
+                        }))
+                        .collect(),
                 }
             })
             .collect(),
@@ -240,6 +242,15 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
         mount_path: path.to_owned(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
+    }
+}
+
+/// distribution sends traces to a collector on its own host, and logs every five seconds that there is none.
+fn no_traces() -> EnvVar {
+    EnvVar {
+        name: "OTEL_TRACES_EXPORTER".to_owned(),
+        value: Some("none".to_owned()),
+        value_from: None,
     }
 }
 
