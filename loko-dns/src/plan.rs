@@ -100,7 +100,13 @@ impl Plan {
 #[must_use]
 pub fn plan(zone: &Zone, placement: &Placement, cluster: Option<&BTreeSet<HostName>>, facts: &Facts) -> Plan {
     let spec = ours::spec(zone, placement);
-    let change = container::compare(&spec, facts.container.as_ref());
+    let change = match container::compare(&spec, facts.container.as_ref()) {
+        // One that ends again and again is as wanted, but not well: its start is waited for, and its last words are told.
+        ContainerChange::Nothing if !facts.container.as_ref().is_some_and(ContainerFacts::is_running) => {
+            ContainerChange::Start
+        }
+        other => other,
+    };
     let made = matches!(change, ContainerChange::Create | ContainerChange::Replace);
     let known = facts.cluster_names();
     let within: BTreeSet<HostName> = cluster

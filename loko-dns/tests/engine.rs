@@ -297,6 +297,9 @@ async fn what_cannot_start_says_why_and_what_is_not_ours_stays() {
         matches!(&error, DnsError::NotRunning { log, .. } if log.contains("Cannot assign requested address")),
         "{error}"
     );
+    // The engine starts it again and again meanwhile: that is no success.
+    let again = ensure(&bed.engine, &bed.zone, &on_host).await.unwrap_err();
+    assert!(matches!(again, DnsError::NotRunning { .. }), "{again}");
     remove(&bed.engine, &bed.zone.environment).await.unwrap();
 
     let mut foreign = container::spec(&bed.zone, &on_host);

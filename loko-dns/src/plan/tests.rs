@@ -115,6 +115,10 @@ fn a_stopped_one_is_started_and_a_missing_one_is_made() {
         container.state = ContainerState::Exited { code: 0 };
     }
     assert_eq!(plan(&zone, &placement, None, &facts).change(), Change::Start);
+    if let Some(container) = &mut facts.container {
+        container.state = ContainerState::Restarting;
+    }
+    assert_eq!(plan(&zone, &placement, None, &facts).change(), Change::Start);
     let fresh = plan(&zone, &placement, None, &Facts::default());
     assert_eq!(fresh.change(), Change::Create);
     assert_eq!(fresh.files().len(), 1 + 1 + 2);
