@@ -12,6 +12,10 @@ pub mod dns_hosts_block;
 pub mod dns_message;
 pub mod dns_resolv_conf;
 pub mod dns_rule;
+pub mod haproxy_configuration;
+pub mod haproxy_routes;
+pub mod haproxy_statistics;
+pub mod haproxy_tables;
 pub mod mutate;
 pub mod registry_headers;
 pub mod registry_hosts;
@@ -63,6 +67,22 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "dns_rule",
         check: dns_rule::check,
+    },
+    Target {
+        name: "haproxy_configuration",
+        check: haproxy_configuration::check,
+    },
+    Target {
+        name: "haproxy_routes",
+        check: haproxy_routes::check,
+    },
+    Target {
+        name: "haproxy_statistics",
+        check: haproxy_statistics::check,
+    },
+    Target {
+        name: "haproxy_tables",
+        check: haproxy_tables::check,
     },
     Target {
         name: "registry_headers",

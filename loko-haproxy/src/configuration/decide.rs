@@ -61,7 +61,8 @@ fn add_environment(frontends: &mut BTreeMap<SocketAddr, Frontend>, backends: &mu
             FrontendKind::Tcp => frontend.default.as_ref() == Some(&id),
             FrontendKind::Http | FrontendKind::Https | FrontendKind::Sni => frontend.kind == kind,
         };
-        if !served {
+        // A port that is there twice leads where the first one does.
+        if !served || backends.iter().any(|backend| backend.id == id) {
             return;
         }
         frontend.rules.extend(rules.into_iter().map(|names| Rule {
