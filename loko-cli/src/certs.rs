@@ -21,37 +21,54 @@ pub(crate) struct Certificates {
     pub(crate) issued: Option<String>,
 }
 
+/// What may be done about certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Issue and write what does not fit or grows old.
+    Ensure,
+    /// Issue and write all but the authority.
+    Renew,
+    /// Write nothing: what is missing is made in memory alone, for a plan.
+    Look,
+}
+
 /// The authority, made where there is none. The key never leaves its file.
-pub(crate) fn authority(home: &Home, now: Timestamp) -> Result<(Authority, bool), CliError> {
+fn authority(home: &Home, mode: Mode, now: Timestamp) -> Result<Authority, CliError> {
     let (certificate, key) = home.authority();
-    if let (Some(certificate), Some(key)) = (state::read(&certificate)?, state::read(&key)?) {
-        return Ok((Authority::from_pem(&certificate, &key)?, false));
+    let stored = || match (state::read(&certificate)?, state::read(&key)?) {
+        (Some(certificate), Some(key)) => Ok(Some(Authority::from_pem(&certificate, &key)?)),
+        _ => Ok::<_, CliError>(None),
+    };
+    if let Some(authority) = stored()? {
+        return Ok(authority);
+    }
+    if mode == Mode::Look {
+        return Ok(Authority::create(&context::holder(), now)?);
     }
     // One at a time: two that make one would each trust their own.
     let _lock = home.lock_edge(|_| {})?;
-    if let (Some(certificate), Some(key)) = (state::read(&certificate)?, state::read(&key)?) {
-        return Ok((Authority::from_pem(&certificate, &key)?, false));
+    if let Some(authority) = stored()? {
+        return Ok(authority);
     }
     let authority = Authority::create(&context::holder(), now)?;
     state::write(&key, authority.key_pem().as_bytes(), true)?;
     state::write(&certificate, authority.certificate_pem().as_bytes(), false)?;
-    Ok((authority, true))
+    Ok(authority)
 }
 
-/// The certificates of an environment: of its names, and of its registry. Issued where the one that is there does not fit
-/// or grows old, or where `force` asks for it.
+/// The certificates of an environment: of its names, and of its registry.
 pub(crate) fn ensure(
     home: &Home,
     environment: &Environment,
-    force: bool,
+    mode: Mode,
     now: Timestamp,
 ) -> Result<Certificates, CliError> {
-    let (authority, _) = authority(home, now)?;
+    let authority = authority(home, mode, now)?;
     let name = environment.name.as_str();
     let names = Names::of_environment(environment);
     let mut issuing = Issuer {
         authority: &authority,
-        force,
+        mode,
         now,
         issued: None,
     };
@@ -85,7 +102,7 @@ fn registry_names(spec: &RegistrySpec, place: &Place) -> Names {
 /// Issues what is missing, and remembers the first reason.
 struct Issuer<'a> {
     authority: &'a Authority,
-    force: bool,
+    mode: Mode,
     now: Timestamp,
     issued: Option<String>,
 }
@@ -101,14 +118,16 @@ impl Issuer<'_> {
         };
         let reason = match renewal(self.now, existing.as_ref(), names, self.authority) {
             Decision::Renew { reason } => Some(reason.to_string()),
-            Decision::Keep => self.force.then(|| "asked for".to_owned()),
+            Decision::Keep => (self.mode == Mode::Renew).then(|| "asked for".to_owned()),
         };
         if let (None, Some(leaf)) = (&reason, existing) {
             return Ok(leaf);
         }
         let leaf = self.authority.issue(names, self.now)?;
-        state::write(&key, leaf.key_pem.as_bytes(), true)?;
-        state::write(&certificate, leaf.certificate_pem.as_bytes(), false)?;
+        if self.mode != Mode::Look {
+            state::write(&key, leaf.key_pem.as_bytes(), true)?;
+            state::write(&certificate, leaf.certificate_pem.as_bytes(), false)?;
+        }
         self.issued = self.issued.take().or(reason);
         Ok(leaf)
     }
@@ -126,12 +145,23 @@ mod tests {
             .unwrap()
             .environment;
         let now = Timestamp::now();
-        let first = ensure(&home, &environment, false, now).unwrap();
+        let first = ensure(&home, &environment, Mode::Ensure, now).unwrap();
         assert!(first.issued.is_some());
-        let second = ensure(&home, &environment, false, now).unwrap();
+        let second = ensure(&home, &environment, Mode::Ensure, now).unwrap();
         assert_eq!((second.leaf, second.issued), (first.leaf.clone(), None));
-        let third = ensure(&home, &environment, true, now).unwrap();
+        let third = ensure(&home, &environment, Mode::Renew, now).unwrap();
         assert_ne!(third.leaf, first.leaf);
         assert_eq!(third.authority_pem, first.authority_pem);
+    }
+
+    #[test]
+    fn a_look_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = camino::Utf8PathBuf::from_path_buf(directory.path().join("home")).unwrap();
+        let environment = loko_config::load("name: dev\n", &loko_config::LoadOptions::default())
+            .unwrap()
+            .environment;
+        ensure(&Home::new(&root), &environment, Mode::Look, Timestamp::now()).unwrap();
+        assert!(!root.exists());
     }
 }

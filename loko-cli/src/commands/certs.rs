@@ -72,7 +72,7 @@ async fn renew(context: &Context) -> Result<(), CliError> {
                 .progress
                 .say(&format!("{} waits for {holder}", loaded.environment.name));
         })?;
-    certs::ensure(&context.home, &loaded.environment, true, Timestamp::now())?;
+    certs::ensure(&context.home, &loaded.environment, certs::Mode::Renew, Timestamp::now())?;
     drop(lock);
     crate::commands::create::run(context, &crate::args::Create::default()).await
 }

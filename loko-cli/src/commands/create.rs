@@ -72,7 +72,8 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     let steps = match up::up(context, &platform, &observed, settings).await {
         Ok(steps) => steps,
         Err(error) => {
-            if first && !options.keep {
+            // Stopped by the user, it goes on from here at the next create.
+            if first && !options.keep && !matches!(error, CliError::Interrupted) {
                 context.progress.say(&format!(
                     "{name} could not be created; what was made is taken away again"
                 ));
@@ -186,7 +187,7 @@ fn planned(
     let certificates = Arc::new(certs::ensure(
         &context.home,
         &platform.environment,
-        false,
+        certs::Mode::Look,
         Timestamp::now(),
     )?);
     let network = observed

@@ -29,7 +29,7 @@ pub(super) type Api = (KubeApi, Arc<BTreeMap<ObjectKey, LiveObject>>);
 impl Up<'_> {
     pub(super) fn certificates(self) -> Stepped<Arc<Certificates>> {
         let environment = &self.platform.environment;
-        let found = certs::ensure(&self.context.home, environment, false, Timestamp::now())?;
+        let found = certs::ensure(&self.context.home, environment, certs::Mode::Ensure, Timestamp::now())?;
         let outcome = changed(found.issued.is_some(), || {
             format!(
                 "issued *.{}: {}",
