@@ -71,6 +71,7 @@ pub use problem::{Cause, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::json_schema;
 pub use show::{Origin, Shown};
+pub use write::to_yaml;
 
 /// Runs the README's examples.
 #[cfg(doctest)]

@@ -4,6 +4,10 @@ use serde_json::Value as Json;
 
 use crate::yaml::{Plain, plain};
 
+mod block;
+
+pub use block::to_yaml;
+
 /// One value on one line: `{a: 1, b: [x, "2"]}`.
 pub(crate) fn flow(json: &Json) -> String {
     match json {
@@ -41,8 +45,7 @@ pub(crate) fn quoted(value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // Controls, and the characters that YAML 1.1 takes for line breaks.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFFE}' | '\u{FFFF}') => {
+            c if is_escaped(c) => {
                 let _ = write!(out, "\\u{:04X}", u32::from(c));
             }
             c => out.push(c),
@@ -50,6 +53,11 @@ pub(crate) fn quoted(value: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Controls, and the characters that YAML 1.1 takes for line breaks.
+fn is_escaped(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFFE}' | '\u{FFFF}')
 }
 
 /// Whether a text can go without quotes, also inside `[` and `{`.
