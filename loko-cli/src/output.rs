@@ -27,7 +27,7 @@ pub(crate) fn formatted<T: Serialize>(format: Format, value: &T, text: impl FnOn
     match format {
         Format::Text => data(&text()),
         Format::Json => data(&serde_json::to_string_pretty(value).unwrap_or_default()),
-        Format::Yaml => data(&serde_yaml::to_string(value).unwrap_or_default()),
+        Format::Yaml => data(&loko_config::to_yaml(&serde_json::to_value(value).unwrap_or_default())),
     }
 }
 

@@ -13,20 +13,32 @@ use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
+use loko_cluster::catalogue::Catalogue;
 use loko_cluster::certificates::{Authority, Names};
+use loko_cluster::secrets::Secrets;
 use loko_cluster::wanted::{self, WantedInput};
 use loko_config::{Facts, LoadOptions, load, slots};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("the path of a loko.yaml is wanted")?;
     let text = std::io::read_to_string(std::fs::File::open(&path)?)?;
-    let environment = load(&text, &LoadOptions::default())?.environment;
+    let catalogue = Catalogue::embedded()?;
+    let options = LoadOptions {
+        catalogue: Some(catalogue.ports()),
+        ..LoadOptions::default()
+    };
+    let resolution = catalogue.resolve(&load(&text, &options)?.environment)?;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let environment = environment.expand(&Facts {
+    let environment = resolution.environment.expand(&Facts {
         ip: address,
         environment_variables: BTreeMap::new(),
     })?;
 
+    // Not secret at all, and so the same in each run.
+    let mut secrets = Secrets::default();
+    for (workload, recipes) in resolution.recipes() {
+        secrets.ensure(workload, recipes, &mut |buffer| buffer.fill(7))?;
+    }
     let now = Timestamp::now();
     let authority = Authority::create("example@localhost", now)?;
     let names = Names::of_environment(&environment);
@@ -44,9 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         coredns_image: "registry.k8s.io/coredns/coredns:v1.14.2",
     };
     let mut objects = wanted::foundation(&environment, &input)?;
-    objects.extend(wanted::platform(&environment, &input)?);
+    objects.extend(wanted::platform(&environment, &input, &secrets)?);
+    objects.extend(wanted::metrics(&environment)?);
     for object in objects {
-        println!("---\n{}", serde_yaml::to_string(object.value())?);
+        print!("---\n{}", loko_config::to_yaml(object.value()));
     }
     Ok(())
 }
