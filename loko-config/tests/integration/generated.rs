@@ -31,6 +31,11 @@ fn reference_is_in_step() {
     in_step("REFERENCE.md", &reference());
 }
 
+#[test]
+fn example_is_in_step() {
+    in_step("../examples/full/loko.yaml", &file(Style::Full));
+}
+
 fn file(style: Style) -> String {
     generate(&GenerateOptions {
         name: "dev".parse().unwrap(),
