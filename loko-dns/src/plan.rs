@@ -100,13 +100,12 @@ impl Plan {
 #[must_use]
 pub fn plan(zone: &Zone, placement: &Placement, cluster: Option<&BTreeSet<HostName>>, facts: &Facts) -> Plan {
     let spec = ours::spec(zone, placement);
-    let change = match container::compare(&spec, facts.container.as_ref()) {
+    let mut change = container::compare(&spec, facts.container.as_ref());
+    let runs = facts.container.as_ref().is_some_and(ContainerFacts::is_running);
+    if change == ContainerChange::Nothing && !runs {
         // One that ends again and again is as wanted, but not well: its start is waited for, and its last words are told.
-        ContainerChange::Nothing if !facts.container.as_ref().is_some_and(ContainerFacts::is_running) => {
-            ContainerChange::Start
-        }
-        other => other,
-    };
+        change = ContainerChange::Start;
+    }
     let made = matches!(change, ContainerChange::Create | ContainerChange::Replace);
     let known = facts.cluster_names();
     let within: BTreeSet<HostName> = cluster
