@@ -145,7 +145,7 @@ async fn dry_run(context: &Context, platform: &Platform) -> Result<(), CliError>
     if context.global.output == Format::Yaml {
         let documents: Vec<String> = manifests
             .iter()
-            .filter_map(|manifest| serde_yaml::to_string(manifest).ok())
+            .map(|manifest| loko_config::to_yaml(manifest.value()))
             .collect();
         output::data(&documents.join("---\n"));
         return Ok(());
