@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, command: &Catalog) -> Result<(), CliError> 
         Catalog::Info { name } => {
             let entry = catalogue.entry(name)?;
             output::formatted(context.global.output, &entry, || {
-                serde_yaml::to_string(&entry).unwrap_or_default()
+                loko_config::to_yaml(&serde_json::to_value(&entry).unwrap_or_default())
             });
         }
     }
