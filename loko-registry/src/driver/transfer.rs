@@ -1,5 +1,7 @@
 //! Blobs and manifests, there and back.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -71,6 +73,30 @@ impl Client {
             }
             result => result,
         }
+    }
+
+    /// Takes all that a repository's tags name away, and gives how many manifests went. The registry forgets the blobs when it
+    /// next collects its garbage.
+    pub async fn purge(&self, repository: &Repository) -> Result<usize, ClientError> {
+        let mut digests = BTreeSet::new();
+        for tag in self.tags(repository).await? {
+            let Ok(reference) = tag.parse() else { continue };
+            digests.extend(self.digest(repository, &reference).await?);
+        }
+        let mut gone = 0;
+        for digest in digests {
+            let call = DeleteManifest {
+                repository: repository.clone(),
+                reference: Reference::Digest(digest),
+            };
+            match self.call(&call).await {
+                Ok(()) => gone += 1,
+                // Another did the same.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(gone)
     }
 
     /// A blob's size; `None` where it is not there.

@@ -252,9 +252,18 @@ pub(crate) struct Image {
 impl Image {
     /// As Docker writes it, so that a registry that converts it is found out.
     pub(crate) fn docker(seed: &str) -> Self {
+        Self::of(seed, seed.repeat(1000).into_bytes())
+    }
+
+    /// One whose layer has given bytes.
+    pub(crate) fn with_layer(layer: Vec<u8>) -> Self {
+        Self::of("large", layer)
+    }
+
+    fn of(seed: &str, layer: Vec<u8>) -> Self {
         let config =
             json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}, "seed": seed});
-        let blobs = vec![config.to_string().into_bytes(), seed.repeat(1000).into_bytes()];
+        let blobs = vec![config.to_string().into_bytes(), layer];
         let kinds = [
             "application/vnd.docker.container.image.v1+json",
             "application/vnd.docker.image.rootfs.diff.tar.gzip",

@@ -40,13 +40,8 @@ async fn an_image_is_loaded_and_the_second_time_nothing_is_sent_but_its_manifest
     for engine in engines() {
         let directory = tempfile::tempdir().unwrap();
         let registry = Registry::start(engine, directory.path(), Vec::new());
-        let mut image = Image::docker("load");
         // A layer of several pieces.
-        image.blobs[1] = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
-        let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
-        manifest["layers"][0]["digest"] = json!(Digest::of(&image.blobs[1]));
-        manifest["layers"][0]["size"] = json!(image.blobs[1].len());
-        image.manifest = manifest.to_string().into_bytes();
+        let image = Image::with_layer((0..3_000_000_u32).map(|number| (number % 251) as u8).collect());
 
         let repository: Repository = "ghcr.io/me/app".parse().unwrap();
         let tag: Reference = "1".parse().unwrap();

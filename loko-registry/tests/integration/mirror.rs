@@ -94,3 +94,39 @@ async fn a_pushed_image_without_a_namespace_is_never_asked_for_upstream() {
         assert_eq!(hub.log(), before, "{engine:?}");
     }
 }
+
+#[tokio::test]
+async fn a_mirror_killed_while_it_fetches_fetches_anew() {
+    if !has_upstreams() {
+        return;
+    }
+    for engine in engines() {
+        let directory = tempfile::tempdir().unwrap();
+        let (hub, to_hub) = upstream(directory.path());
+        let image = Image::with_layer((0..24_000_000_u32).map(|number| (number % 253) as u8).collect());
+        let x: Repository = "library/x".parse().unwrap();
+        image.push(&to_hub, &x, "1").await;
+        let sources = sources(hub.port, hub.port);
+        let mut registry = Registry::start(engine, directory.path(), sources.clone());
+        let (mirror, x) = registry.mirror(&sources[0], &x);
+        let mirror = mirror.clone();
+        let pull = {
+            let (mirror, x) = (mirror.clone(), x.clone());
+            tokio::spawn(async move { Image::pull(&mirror, &x, "1").await })
+        };
+        // Once the layer is on its way.
+        while hub.gets(&Digest::of(&image.blobs[1])) == 0
+            && !hub.log().contains(&format!("/blobs/{}", Digest::of(&image.blobs[0])))
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        for server in &mut registry.servers {
+            server.kill();
+        }
+        pull.await.ok();
+        for server in &mut registry.servers {
+            server.start_again();
+        }
+        assert_eq!(Image::pull(&mirror, &x, "1").await, image.digest(), "{engine:?}");
+    }
+}

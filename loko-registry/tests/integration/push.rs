@@ -50,6 +50,26 @@ async fn what_is_pushed_is_there_until_it_is_removed() {
 }
 
 #[tokio::test]
+async fn a_purged_repository_has_no_tags_and_others_keep_theirs() {
+    for engine in engines() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::start(engine, directory.path(), Vec::new());
+        let (app, other) = (name("app"), name("other"));
+        for (repository, seed, tag) in [(&app, "a", "1"), (&app, "a", "2"), (&app, "b", "3"), (&other, "a", "1")] {
+            Image::docker(seed).push(&registry.client, repository, tag).await;
+        }
+        assert_eq!(registry.client.purge(&app).await.unwrap(), 2, "{engine:?}");
+        let left = match registry.client.tags(&app).await {
+            Err(error) if error.is_not_found() => Vec::new(),
+            tags => tags.unwrap(),
+        };
+        assert_eq!(left, Vec::<String>::new(), "{engine:?}");
+        let digest = Image::pull(&registry.client, &other, "1").await;
+        assert_eq!(digest, Image::docker("a").digest(), "{engine:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_long_list_comes_in_parts() {
     for engine in engines() {
         let directory = tempfile::tempdir().unwrap();
