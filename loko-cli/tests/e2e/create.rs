@@ -127,7 +127,10 @@ fn no_secret_on_a_command_line(suite: &Suite) {
         secrets.push(decoded.text().to_owned());
     }
     assert!(seen.len() > 20, "the watch saw nothing: {seen:?}");
+    // Whoever may talk to the engine reads what containers were started with.
+    let inspected = format!("{:?}", suite::inspect(&quick.name));
     for secret in secrets {
+        assert!(!inspected.contains(&secret), "a container was started with a secret");
         let shown = seen.iter().find(|line| line.contains(&secret));
         assert!(shown.is_none(), "a secret was on a command line: {shown:?}");
     }

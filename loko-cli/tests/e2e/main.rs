@@ -24,6 +24,7 @@ mod create;
 mod edits;
 mod environment;
 mod http;
+mod itself;
 mod kind;
 mod names;
 mod ports;
@@ -53,7 +54,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 11] = [
+const TOPICS: [Topic; 12] = [
     create::TOPIC,
     status::TOPIC,
     names::TOPIC,
@@ -64,6 +65,7 @@ const TOPICS: [Topic; 11] = [
     power::TOPIC,
     workers::TOPIC,
     trouble::TOPIC,
+    itself::TOPIC,
     audit::TOPIC,
 ];
 

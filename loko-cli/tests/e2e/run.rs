@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -123,10 +124,14 @@ impl Run {
             std::thread::spawn(move || stdin.write_all(text.as_bytes()));
         }
         let (sender, lines) = std::sync::mpsc::channel();
-        let stdout = reader(child.stdout.take().unwrap(), |_| {});
-        let stderr = reader(child.stderr.take().unwrap(), move |line| {
-            let _ = sender.send(line.to_owned());
-        });
+        let seen = |sender: Sender<String>| {
+            move |line: &str| {
+                // Nobody may be interested.
+                let _ = sender.send(line.to_owned());
+            }
+        };
+        let stdout = reader(child.stdout.take().unwrap(), seen(sender.clone()));
+        let stderr = reader(child.stderr.take().unwrap(), seen(sender));
         Running {
             child,
             line: self.line,
@@ -146,8 +151,8 @@ pub(crate) struct Running {
     line: String,
     started: Instant,
     deadline: Instant,
-    /// Lines of its standard error as they come.
-    pub(crate) lines: std::sync::mpsc::Receiver<String>,
+    /// Lines of both its outputs as they come.
+    lines: Receiver<String>,
     stdout: JoinHandle<String>,
     stderr: JoinHandle<String>,
 }
@@ -175,6 +180,26 @@ impl Running {
         };
         assert!(in_time, "it took too long and was ended:\n{output}");
         output
+    }
+
+    /// Waits until it writes a line that is looked for.
+    #[track_caller]
+    pub(crate) fn writes(&self, limit: Duration, what: &str, wanted: impl Fn(&str) -> bool) {
+        let started = Instant::now();
+        let mut said = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
+            if wanted(&line) {
+                return;
+            }
+            said.push(line);
+        }
+        panic!("`{}` did not write {what}:\n{}", self.line, said.join("\n"));
+    }
+
+    /// SIGINT, to it alone: what Ctrl-C does.
+    pub(crate) fn interrupt(self) -> Output {
+        Run::new("kill").args(["-INT", &self.child.id().to_string()]).ok();
+        self.wait()
     }
 
     /// SIGKILL, to it alone: what a crash or a closed lid does.

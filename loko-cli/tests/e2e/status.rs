@@ -1,5 +1,6 @@
 //! `loko status`, `loko logs`, `loko env`: what is said of an environment that runs.
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use crate::environment::item;
@@ -14,6 +15,7 @@ pub(crate) const TOPIC: Topic = Topic {
         Test("names_every_part_as_json", &[], as_json),
         Test("names_every_part_as_a_table", &[], as_a_table),
         Test("environments_are_known_by_name", &[], by_name),
+        Test("a_log_is_followed", &["curl", "dig"], followed),
         Test("logs_of_every_component_and_workload", &[], logs),
     ],
 };
@@ -56,7 +58,7 @@ fn as_json(suite: &Suite) {
     for component in ["dnsmasq", "haproxy", "traefik"] {
         assert_eq!(item(&status, "components", component)["state"], "up", "{status:#}");
     }
-    assert_eq!(item(&status, "components", "zot")["state"], "disabled");
+    assert_eq!(item(&status, "components", "registry")["state"], "disabled");
     assert_eq!(status["components"].as_array().unwrap().len(), 5);
     let urls = &item(&status, "workloads", "whoami")["addresses"];
     assert_eq!(urls[0], format!("https://{}", quick.host("whoami")));
@@ -74,7 +76,7 @@ fn as_a_table(suite: &Suite) {
         "component haproxy up".to_owned(),
         "component traefik up".to_owned(),
         "component metrics-server".to_owned(),
-        "component zot disabled".to_owned(),
+        "component registry disabled".to_owned(),
         format!("workload whoami up ready https://{}", quick.host("whoami")),
         format!("workload valkey up ready tcp://{}:6379", quick.host("valkey")),
     ] {
@@ -105,6 +107,29 @@ fn by_name(suite: &Suite) {
     let status = place.loko().words("status -o json").dir(&place.home).ok().json();
     assert_eq!(status["environment"], quick.name.as_str());
     place.loko().words("env use").ok();
+}
+
+fn followed(suite: &Suite) {
+    let quick = &suite.quick;
+    quick.up();
+    let following = quick.loko("logs whoami --follow --tail 1").start();
+    // Asked until it is seen: the stream may begin after the first.
+    let asked = "/anything/followed";
+    let host = quick.host("whoami");
+    let (done, stop) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while stop
+                .recv_timeout(Duration::from_millis(500))
+                .is_err_and(|error| error == RecvTimeoutError::Timeout)
+            {
+                quick.get(&host, asked);
+            }
+        });
+        following.writes(Duration::from_secs(20), asked, |line| line.contains(asked));
+        drop(done);
+    });
+    following.kill();
 }
 
 fn logs(suite: &Suite) {

@@ -1,20 +1,23 @@
 //! What goes wrong: ports that others have, creates that fail, that are killed, that run twice, clusters that vanish.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::environment::{Environment, Place};
 use crate::run::{Output, Run, Running};
 use crate::suite::{self, Suite};
-use crate::{Test, Topic};
+use crate::{Test, Topic, create};
 
 pub(crate) const TOPIC: Topic = Topic {
     name: "trouble",
     tests: &[
         Test("a_port_in_use_names_the_process_and_leaves_nothing", &[], port_in_use),
         Test("a_first_create_that_fails_takes_back_what_it_made", &[], failed_create),
+        Test("what_was_never_created_says_so", &[], never_created),
+        Test("a_dry_run_touches_nothing", &[], dry_run),
+        Test("ctrl_c_leaves_what_the_next_create_goes_on_with", &[], interrupted),
         Test("killed_at_any_step_the_next_create_goes_on", &["curl", "dig"], killed),
         Test("two_creates_at_once_make_one_environment", &["curl", "dig"], twice),
         Test("destroy_cleans_up_behind_kind_delete", &["kind"], destroyed_behind),
@@ -108,6 +111,40 @@ fn failed_create(suite: &Suite) {
     nothing_is_left(broken, &before);
 }
 
+fn never_created(suite: &Suite) {
+    let busy = &suite.busy;
+    let status = busy.loko("status").ends_with(3);
+    status.says("it was never created").says("loko create");
+    busy.loko("start").ends_with(3).says("nothing to start");
+    assert!(!busy.state().exists());
+}
+
+fn dry_run(suite: &Suite) {
+    let busy = &suite.busy;
+    let (before, files) = (suite::ours(), create::files(&busy.place.loko_home()));
+    let planned = busy.loko("create --dry-run").ok();
+    planned.says(&format!("create {}", busy.node())).says("apply");
+    let objects = busy.loko("create --dry-run -o yaml").ok();
+    for kind in ["Deployment", "DaemonSet", "Ingress"] {
+        assert!(
+            objects.stdout.contains(&format!("kind: {kind}")),
+            "no {kind} in {objects}"
+        );
+    }
+    assert_eq!(suite::ours(), before);
+    assert_eq!(create::files(&busy.place.loko_home()), files);
+}
+
+fn interrupted(suite: &Suite) {
+    let beaten = &suite.beaten;
+    let running = beaten.loko("create -o json").start();
+    reaches(&running, "nodes", "done");
+    let ended = running.interrupt();
+    assert_eq!(ended.code, Some(1), "{ended}");
+    ended.says("the same command goes on from here");
+    assert!(suite::containers_of(&beaten.name).contains(&beaten.node()), "{ended}");
+}
+
 fn killed(suite: &Suite) {
     let beaten = &suite.beaten;
     // Each goes on from where the one before was killed, so each kill is at another step.
@@ -128,20 +165,13 @@ fn killed(suite: &Suite) {
     beaten.loko("create").ok().says("nothing to do");
 }
 
-/// Waits until a step says that it is there.
+/// Waits until a step of `create -o json` says that it is there.
 #[track_caller]
 fn reaches(running: &Running, step: &str, event: &str) {
-    let started = Instant::now();
-    let limit = Duration::from_mins(3);
-    let mut said = Vec::new();
-    while let Ok(line) = running.lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
-        let value: Value = serde_json::from_str(&line).unwrap_or_default();
-        if value["step"] == step && value["event"] == event {
-            return;
-        }
-        said.push(line);
-    }
-    panic!("{step} was not {event}; it said:\n{}", said.join("\n"));
+    running.writes(Duration::from_mins(3), &format!("that {step} is {event}"), |line| {
+        let said: Value = serde_json::from_str(line).unwrap_or_default();
+        said["step"] == step && said["event"] == event
+    });
 }
 
 fn twice(suite: &Suite) {
