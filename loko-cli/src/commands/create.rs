@@ -1,6 +1,6 @@
 //! `loko create`: bring the environment up, or to what loko.yaml says now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
@@ -199,7 +199,13 @@ fn planned(
         })
         .or_else(|| subnet::choose(&crate::host::routes()))
         .unwrap_or_default();
-    let inputs = Inputs::new(platform, certificates, network, up::COREDNS_IMAGE.to_owned())?;
+    let inputs = Inputs::new(
+        platform,
+        certificates,
+        network,
+        up::COREDNS_IMAGE.to_owned(),
+        BTreeSet::new(),
+    )?;
     let input = inputs.wanted(platform, &observed.slots);
     let mut manifests = wanted::foundation(&platform.environment, &input)?;
     manifests.extend(wanted::platform(

@@ -117,7 +117,8 @@ async fn names_in_cluster(context: &Context, platform: &Platform) -> Result<BTre
 
 async fn set(context: &Context) -> Result<(), CliError> {
     let platform = context.platform().await?;
-    let (zone, _) = zone(&platform).await?;
+    let (zone, facts) = zone(&platform).await?;
+    let zone = zone.with_names(facts.cluster_names());
     match up::tell_resolver(
         context,
         &zone,
@@ -148,7 +149,7 @@ pub(crate) async fn run_check(context: &Context) -> Result<(), CliError> {
     let facts = loko_dns::driver::facts(&platform.engine, &platform.environment.name).await?;
     let port = facts.container.as_ref().and_then(loko_dns::container::kept_port);
     let preferred = NonZeroU16::new(loko_dns::port::FIRST).unwrap_or(NonZeroU16::MIN);
-    let zone = up::zone(&platform, port.unwrap_or(preferred));
+    let zone = up::zone(&platform, port.unwrap_or(preferred)).with_names(facts.cluster_names());
     let mut facts = check::gather(&platform.engine, &zone, &Host::this()).await?;
     facts.traefik = loko_cluster::addresses::of(platform.environment.cluster.service_subnet)
         .ok()

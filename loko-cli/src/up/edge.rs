@@ -81,7 +81,9 @@ impl Up<'_> {
         if self.options.no_resolver {
             return Ok(((), Outcome::Unchanged));
         }
-        Ok(((), tell_resolver(self.context, &zone(self.platform, port), &line).await))
+        let known = loko_dns::driver::facts(&self.platform.engine, &self.platform.environment.name).await?;
+        let zone = zone(self.platform, port).with_names(known.cluster_names());
+        Ok(((), tell_resolver(self.context, &zone, &line).await))
     }
 
     pub(super) async fn edge(self, division: Division) -> Stepped<()> {

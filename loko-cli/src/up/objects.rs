@@ -1,6 +1,6 @@
 //! The steps that apply objects: the pod network and DNS first, then components and workloads, metrics-server last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use loko_cluster::plan::{self, LiveObject, ObjectPlan};
 use loko_cluster::secrets::Secrets;
 use loko_cluster::wanted::{self, WantedInput};
 use loko_cluster::{ClusterError, Manifest, ObjectKey, addresses, components};
+use loko_config::names::HostName;
 use loko_config::slots::{PortKey, Slot};
 use loko_dns::zone::Zone;
 use loko_engine::subnet::Division;
@@ -40,12 +41,13 @@ impl Inputs {
         certificates: Arc<Certificates>,
         network: Ipv4Net,
         coredns_image: String,
+        names: BTreeSet<HostName>,
     ) -> Result<Self, CliError> {
         let environment = &platform.environment;
         let traefik = addresses::of(environment.cluster.service_subnet)
             .map_err(ClusterError::from)?
             .traefik;
-        let zone = Zone::of(environment, platform.address, NonZeroU16::MIN, []);
+        let zone = Zone::of(environment, platform.address, NonZeroU16::MIN, names);
         let corefile = loko_dns::corefile::corefile(&zone.domain, zone.wildcard, &zone.hosts, traefik.into());
         Ok(Self {
             certificates,
@@ -85,7 +87,15 @@ impl Up<'_> {
         let held = platform.cluster.images_in(first).await?;
         let coredns = held.into_iter().find(|name| name.contains("/coredns/coredns:"));
         let coredns = coredns.unwrap_or_else(|| COREDNS_IMAGE.to_owned());
-        let inputs = Inputs::new(platform, certificates, network.subnet, coredns)?;
+        // Names of objects that somebody applied; with a wildcard they resolve without being known.
+        let names = if platform.environment.network.wildcard {
+            BTreeSet::new()
+        } else {
+            loko_dns::driver::facts(&platform.engine, &platform.environment.name)
+                .await?
+                .cluster_names()
+        };
+        let inputs = Inputs::new(platform, certificates, network.subnet, coredns, names)?;
         let mut manifests = platform.cluster.bundled_manifests(first).await?;
         manifests.extend(wanted::foundation(
             &platform.environment,
