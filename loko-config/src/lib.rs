@@ -21,7 +21,7 @@
 //!   environments' domains, the catalogue.
 //! - [`Environment::expand`]: variables of workloads once the address is known ([`Facts`]).
 //! - [`show`]: the file with every default, and where each value comes from, as YAML or JSON.
-//! - [`generate`]: a file to start from, full or minimal. [`json_schema`]: for editors. [`reference`]: the page of keys.
+//! - [`generate`]: a file to start from, full or minimal. [`json_schema`]: for editors. [`reference()`]: the page of keys.
 //! - [`edit`]: changes that keep every other byte.
 //! - [`versions`]: Renovate comments, the choice of a newer version, and the bytes that change.
 //! - [`model`], [`names`], [`slots`]: the values that other crates work with.

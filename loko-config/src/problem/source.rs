@@ -65,7 +65,9 @@ pub(crate) struct LineIndex<'a> {
 impl<'a> LineIndex<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
+        // A byte order mark is no column.
+        let first = if text.starts_with('\u{FEFF}') { 3 } else { 0 };
+        let starts = std::iter::once(first).chain(breaks.map(|(at, _)| at + 1)).collect();
         Self { text, starts }
     }
 
@@ -102,5 +104,8 @@ mod tests {
         assert_eq!(index.position(8), Position { line: 2, column: 1 });
         assert_eq!(index.position(10), Position { line: 3, column: 1 });
         assert_eq!(index.position(99), Position { line: 3, column: 1 });
+        let index = LineIndex::new("\u{FEFF}name: x");
+        assert_eq!(index.position(0), Position { line: 1, column: 1 });
+        assert_eq!(index.position(9), Position { line: 1, column: 7 });
     }
 }

@@ -16,6 +16,8 @@ pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Nodes that aliases and merges may add ("billion laughs").
 pub(crate) const MAX_COPIES: usize = 100_000;
+/// Nodes that anchors may keep for aliases: an anchor within an anchor keeps its nodes twice.
+const MAX_ANCHORED: usize = 1_000_000;
 
 /// Reads the first document of `text`.
 pub(crate) fn parse(text: &str) -> Parsed {
@@ -89,6 +91,7 @@ struct Builder {
     /// Anchored nodes with the number of nodes in each.
     anchors: BTreeMap<usize, (Node, usize)>,
     copies: usize,
+    anchored: usize,
     issues: Vec<Issue>,
 }
 
@@ -104,9 +107,9 @@ impl Builder {
     fn finish(mut self) -> Parsed {
         // After a syntax error the open collections still hold what was read before it.
         while let Some(frame) = self.stack.pop() {
-            let (node, at) = close(frame, None);
+            let (node, _) = close(frame, None);
             let end = node.span.end;
-            self.put(node, at.anchor, end);
+            self.put(node, 0, end);
         }
         Parsed {
             root: self.root,
@@ -235,7 +238,14 @@ impl Builder {
 
     fn put(&mut self, node: Node, anchor: usize, end: usize) {
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size(&node)));
+            let size = size(&node);
+            let before = self.anchored;
+            self.anchored = before.saturating_add(size);
+            if self.anchored <= MAX_ANCHORED {
+                self.anchors.insert(anchor, (node.clone(), size));
+            } else if before <= MAX_ANCHORED {
+                self.issue(node.span, Cause::TooManyCopies { max: MAX_COPIES });
+            }
         }
         match self.stack.last_mut() {
             None => self.root = Some(node),

@@ -223,6 +223,10 @@ fn large_and_hostile_texts_end() {
         .map(|n| format!("k{n}: &a{n} {{x: *a{}}}\n", if n == 0 { 0 } else { n - 1 }))
         .collect();
     assert!(load(&keys, &LoadOptions::default()).is_err());
+    let nested = format!("{}{}", "&a [".repeat(60), "x, ".repeat(100_000));
+    assert_eq!(code(&nested), "loko::config::syntax");
+    let nested = format!("{nested}{}\n", "]".repeat(60));
+    assert_eq!(code(&nested), "loko::config::too_many_copies");
     let merges: String = (0..5_000)
         .map(|n| format!("m{n}: {{<<: &b{n} {{k{n}: 1}}}}\n"))
         .collect();
