@@ -17,7 +17,7 @@ pub fn to_yaml(value: &Json) -> String {
     match value {
         Json::Object(map) if !map.is_empty() => entries(&mut out, map, 0),
         Json::Array(list) if !list.is_empty() => items(&mut out, list, 0),
-        _ => {
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
             out.push_str(&scalar(value, 0));
             out.push('\n');
         }
@@ -42,7 +42,7 @@ fn entries(out: &mut String, map: &serde_json::Map<String, Json>, depth: usize) 
                 out.push('\n');
                 items(out, inner, depth + 1);
             }
-            _ => {
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
                 out.push(' ');
                 out.push_str(&scalar(value, depth + 1));
                 out.push('\n');
@@ -60,7 +60,7 @@ fn items(out: &mut String, list: &[Json], depth: usize) {
         match value {
             Json::Object(inner) if !inner.is_empty() => entries(out, inner, depth + 1),
             Json::Array(inner) if !inner.is_empty() => items(out, inner, depth + 1),
-            _ => {
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => {
                 out.push_str(&scalar(value, depth + 1));
                 out.push('\n');
             }
