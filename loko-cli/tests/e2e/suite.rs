@@ -75,6 +75,21 @@ impl Suite {
         self.before.is_empty()
     }
 
+    /// Asserts that a create has nothing to do. Where others use LoKO on this engine, one of another version may just have
+    /// written the edge that all share, so there it may have it to do once more.
+    #[track_caller]
+    pub(crate) fn settled(&self, environment: &Environment) {
+        let mut creates = (0..if self.is_alone() { 1 } else { 3 }).map(|_| environment.loko("create").ok());
+        let mut said = Vec::new();
+        if !creates.any(|create| {
+            let settled = create.stdout.contains("nothing to do");
+            said.push(create.to_string());
+            settled
+        }) {
+            panic!("`nothing to do` was expected of\n{}", said.join("\n"));
+        }
+    }
+
     /// All of the suite's environments.
     pub(crate) fn environments(&self) -> [&Environment; 5] {
         [&self.quick, &self.pair, &self.busy, &self.broken, &self.beaten]

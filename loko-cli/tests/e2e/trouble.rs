@@ -162,7 +162,7 @@ fn killed(suite: &Suite) {
     }
     beaten.loko("create").ok();
     beaten.answers();
-    beaten.loko("create").ok().says("nothing to do");
+    suite.settled(beaten);
 }
 
 /// Waits until a step of `create -o json` says that it is there.
@@ -197,7 +197,7 @@ fn twice(suite: &Suite) {
         .any(|output| output.stderr.contains("waits for loko create"));
     assert!(waited, "{}\n{}", both[0], both[1]);
     beaten.answers();
-    beaten.loko("create").ok().says("nothing to do");
+    suite.settled(beaten);
 }
 
 /// `kind delete cluster`, which knows nothing of loko.
@@ -246,7 +246,7 @@ fn mended(suite: &Suite) {
         .says(&format!("node {} down", quick.node()));
     quick.loko("create").ok().says(&format!("{} is up", quick.name));
     quick.answers();
-    quick.loko("create").ok().says("nothing to do");
+    suite.settled(quick);
     let contexts = quick.place.run("kubectl").words("config get-contexts -o name").ok();
     assert!(
         contexts.stdout.lines().any(|line| line == quick.context()),
