@@ -344,7 +344,10 @@ fn server(input: &str) -> IResult<&str, Server> {
         ),
         alt((
             tag(" send-proxy-v2"),
-            tag(" check inter 1s downinter 500ms fall 3 rise 1"),
+            preceded(
+                tag(" "),
+                alt((tag(render::CHECKS_OF_ONE), tag(render::CHECKS_OF_SEVERAL))),
+            ),
             tag(""),
         )),
     )

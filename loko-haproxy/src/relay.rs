@@ -35,6 +35,8 @@ pub fn spec(routes: &Routes, image: &str, mode: EdgeMode, names: &Names, statist
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
         "--log.level=INFO",
+        // Of two seconds: what one answer says is all there is to wait for.
+        "--providers.providersthrottleduration=200ms",
         "--providers.http.pollinterval=1s",
         "--providers.http.polltimeout=2s",
         &format!(

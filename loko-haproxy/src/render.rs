@@ -16,6 +16,9 @@ use crate::configuration::{
 /// own memory; so they never take more than a machine with a Kubernetes on it has.
 pub const MAX_RELOADS: u16 = 256;
 
+pub(crate) const CHECKS_OF_ONE: &str = "check inter 1s downinter 500ms fall 3 rise 1";
+pub(crate) const CHECKS_OF_SEVERAL: &str = "check inter 1s downinter 500ms fall 3 rise 6";
+
 /// A configuration as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
@@ -168,7 +171,7 @@ fn backend_section(backend: &Backend) -> BackendSection {
     let (purpose, suffix) = match &backend.id.target {
         Target::Nodes => (
             "health of the nodes that run Traefik".to_owned(),
-            "check inter 1s downinter 500ms fall 3 rise 1".to_owned(),
+            checks(backend.nodes.len()).to_owned(),
         ),
         // Traefik trusts the header from the engine's network only, and learns the client's address from it.
         Target::Http => ("HTTP".to_owned(), "send-proxy-v2".to_owned()),
@@ -200,6 +203,12 @@ fn backend_section(backend: &Backend) -> BackendSection {
         },
         servers: servers.collect(),
     }
+}
+
+/// How nodes are checked. One that comes back answers before its own paths into the cluster are there, which was seen to take
+/// some seconds; where others serve meanwhile it is waited for.
+fn checks(nodes: usize) -> &'static str {
+    if nodes > 1 { CHECKS_OF_SEVERAL } else { CHECKS_OF_ONE }
 }
 
 #[cfg(test)]

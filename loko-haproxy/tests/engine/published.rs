@@ -2,8 +2,12 @@
 
 use loko_haproxy::{Change, Done};
 use tokio::net::TcpSocket;
+use tokio::sync::Mutex;
 
 use crate::bed::{Bed, EchoServer, send_and_receive};
+
+/// There is one address that containers and this host both reach, and one port of it that says that a node is up.
+static GATEWAY: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_port_makes_the_container_anew_and_one_that_goes_does_not() {
@@ -11,6 +15,7 @@ async fn a_new_port_makes_the_container_anew_and_one_that_goes_does_not() {
         return;
     };
     let bed = bed.published();
+    let _alone = GATEWAY.lock().await;
     let gateway = bed.gateway().await;
     let server = EchoServer::start(&format!("{gateway}:0")).await;
     let routes = |name: &str, address: &str, ports: &[(u16, u16)]| {
@@ -49,6 +54,7 @@ async fn a_container_that_cannot_be_made_anew_comes_back_as_it_was() {
         return;
     };
     let bed = bed.published();
+    let _alone = GATEWAY.lock().await;
     let gateway = bed.gateway().await;
     let server = EchoServer::start(&format!("{gateway}:0")).await;
     let mut dev = bed.routes("dev", "127.0.60.19", &[(18068, server.port())]);
