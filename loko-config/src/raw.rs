@@ -6,12 +6,15 @@
 mod forms;
 mod workloads;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use ipnet::Ipv4Net;
 
 use crate::model::{AcmeChallenge, AutoPort, KubeProxyMode, NetworkIp, RegistryEngine};
 use crate::names::{Domain, EnvName, ImageName, Known, Quantity, Tag, WorkloadName};
 use crate::read::{Annotations, ControlPlanes, Dict, Field, Port, Section, Spanned, Workers, section};
-use crate::shape::Tree;
+use crate::shape::{Shape, Tree};
 
 pub(crate) use forms::{RawPort, RawSource};
 pub(crate) use workloads::{CHART_KEYS, RawConfig, RawHttp, RawRepo, RawSystem, RawUser, RawWorkloads};
@@ -368,6 +371,37 @@ section! {
         enabled "enabled": bool, default(false);
         /// Time between updates of the database, such as `24h` or `90m`.
         interval "interval": String, default("24h".to_owned());
+    }
+}
+
+/// Where else in the file a key of this name stands. Nothing for one that stands in more than three places, such as
+/// `enabled`: that would not help.
+pub(crate) fn places(key: &str) -> &'static [String] {
+    static PLACES: LazyLock<BTreeMap<&'static str, Vec<String>>> = LazyLock::new(|| {
+        let mut places = BTreeMap::new();
+        collect(&RawFile::shape(), "", &mut places);
+        places.retain(|_, paths: &mut Vec<String>| paths.len() <= 3);
+        places
+    });
+    PLACES.get(key).map_or(&[], Vec::as_slice)
+}
+
+fn collect(shape: &Shape, path: &str, places: &mut BTreeMap<&'static str, Vec<String>>) {
+    match shape {
+        Shape::Map { keys, .. } => {
+            for key in keys {
+                let path = crate::generate::join(path, key.key);
+                collect(&key.shape, &path, places);
+                places.entry(key.key).or_default().push(path);
+            }
+        }
+        Shape::List(item) => collect(item, &format!("{path}[]"), places),
+        Shape::Dict { value, .. } => collect(value, &format!("{path}.*"), places),
+        Shape::Either(one, other) => {
+            collect(one, path, places);
+            collect(other, path, places);
+        }
+        Shape::Scalar { .. } | Shape::Free { .. } => {}
     }
 }
 

@@ -171,9 +171,10 @@ fn report_unknown(cx: &mut Cx<'_>, entry: &Entry, keys: &[&'static str], old: &[
         None => {
             let near = near(&key, keys.iter().copied()).map(str::to_owned);
             let allowed = format!("allowed here: {}", keys.join(", "));
-            let remedy = match &near {
-                Some(near) => format!("did you mean `{near}`?\n{allowed}"),
-                None => allowed,
+            let remedy = match (&near, crate::raw::places(&key)) {
+                (Some(near), _) => format!("did you mean `{near}`?\n{allowed}"),
+                (None, []) => allowed,
+                (None, places) => format!("there is `{}`\n{allowed}", places.join("` and `")),
             };
             Cause::UnknownKey { key, near, remedy }
         }
