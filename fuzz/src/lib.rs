@@ -3,6 +3,10 @@
 //! See the README for how seeds are replayed and how a target is added.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a property says that it broke")]
 
+pub mod cluster_catalogue;
+pub mod cluster_certificate;
+pub mod cluster_secrets;
+pub mod cluster_workloads;
 pub mod config_edit;
 pub mod config_load;
 pub mod config_variables;
@@ -32,6 +36,22 @@ pub struct Target {
 
 /// Every target, in the order of their names.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "cluster_catalogue",
+        check: cluster_catalogue::check,
+    },
+    Target {
+        name: "cluster_certificate",
+        check: cluster_certificate::check,
+    },
+    Target {
+        name: "cluster_secrets",
+        check: cluster_secrets::check,
+    },
+    Target {
+        name: "cluster_workloads",
+        check: cluster_workloads::check,
+    },
     Target {
         name: "config_edit",
         check: config_edit::check,

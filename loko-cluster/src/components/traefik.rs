@@ -7,7 +7,7 @@
 //! pod ─→ 10.96.0.13:443 ─→ service traefik-internal ─┘
 //! ```
 //!
-//! Static configuration is arguments alone ([`arguments`]); a changed one restarts the pods, one after another and without a
+//! Static configuration is arguments alone ([`arguments()`]); a changed one restarts the pods, one after another and without a
 //! gap. Everything else (routes, certificates, host ports) is objects, and live.
 
 use std::net::{IpAddr, Ipv4Addr};
