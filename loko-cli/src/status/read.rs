@@ -279,21 +279,30 @@ async fn edge(platform: &Platform) -> Item {
     let Some(routes) = status.routes.get(&environment.name) else {
         return container(NAME, None, None, "");
     };
+    let name = &environment.name;
     let problem = match (status.current, status.statistics.as_ref()) {
+        _ if status.away.contains(name) => Some(format!(
+            "{} is no address of this host any more; `loko create` finds the new one",
+            routes.address
+        )),
         (None, _) | (_, None) => Some("its statistics do not answer".to_owned()),
         (Some(false), _) => Some("it serves another configuration than its file; `loko create` mends it".to_owned()),
         (Some(true), Some(statistics)) => {
             let nodes = statistics.nodes(&environment.name);
             let up = nodes.values().filter(|health| health.up).count();
-            (up == 0).then(|| "no node answers its checks".to_owned())
+            let relay = routes.udp.is_empty() || status.relays.contains(name);
+            match (up, relay) {
+                (0, _) => Some("no node answers its checks".to_owned()),
+                (_, false) => Some("the relay of its UDP ports does not run; `loko create` mends it".to_owned()),
+                (_, true) => None,
+            }
         }
     };
-    let mut item = container(
-        NAME,
-        status.container,
-        problem.as_deref(),
-        &format!("{} TCP ports", 2 + routes.tcp.len()),
-    );
+    let mut detail = format!("{} TCP ports", 2 + routes.tcp.len());
+    if !routes.udp.is_empty() {
+        detail = format!("{detail}, {} UDP", routes.udp.len());
+    }
+    let mut item = container(NAME, status.container, problem.as_deref(), &detail);
     item.addresses = vec![
         format!("tcp://{}:{}", routes.address, routes.http),
         format!("tcp://{}:{}", routes.address, routes.https),
