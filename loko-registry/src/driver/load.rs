@@ -32,7 +32,7 @@ pub struct Loaded {
 /// What a load is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// A part is being sent.
+    /// A part's turn has come; it is sent, unless it is there.
     Sending {
         /// Its digest.
         digest: Digest,
