@@ -39,11 +39,20 @@ fn leaves_nothing(suite: &Suite) {
         .collect();
     assert!(!volumes.is_empty());
 
+    // It goes last: what all environments share goes with it, where nobody else has one.
+    for environment in suite.environments() {
+        if environment.name != quick.name && !suite::containers_of(&environment.name).is_empty() {
+            environment.loko("destroy --yes --purge").ok();
+        }
+    }
     let destroyed = quick.loko("destroy --yes").ok();
     destroyed.says(&format!("{} is gone", quick.name));
 
     let left: BTreeSet<String> = suite::ours().difference(&suite.before).cloned().collect();
-    let ours = |thing: &&String| thing.contains(&quick.name) || suite.is_alone();
+    let names = suite
+        .environments()
+        .map(|environment| format!("loko-{}", environment.name));
+    let ours = |thing: &&String| suite.is_alone() || names.iter().any(|name| thing.contains(name));
     assert_eq!(left.iter().filter(ours).collect::<Vec<_>>(), Vec::<&String>::new());
     let listed = Run::new("docker").words("volume ls --quiet").ok();
     for volume in volumes {
