@@ -98,10 +98,17 @@ impl Edge {
             return Ok(());
         }
         let log = self.log_since(since).await;
-        Err(HaproxyError::Reload {
-            container: self.names.container.clone(),
-            message: cause(&log).unwrap_or_else(|| "the new process does not answer".to_owned()),
-        })
+        let container = self.names.container.clone();
+        let message = if log.contains("Reloading HAProxy") {
+            cause(&log).unwrap_or_else(|| "the new process does not answer".to_owned())
+        } else {
+            // HAProxy 3.1.0 to 3.3.0 and some after: "mworker: can't use signals after a failed reload", mended in
+            // January 2026.
+            format!(
+                "it hears no signals, as some versions do after a change that failed; `docker restart {container}` mends it"
+            )
+        };
+        Err(HaproxyError::Reload { container, message })
     }
 
     /// Whether any process answers. One that was just started is given a moment; one that the engine starts over and over
@@ -211,7 +218,7 @@ impl Edge {
     }
 
     async fn log_since(&self, since: i32) -> String {
-        self.engine.log_lines_since(&self.names.container, 50, since).await
+        self.engine.log_lines_since(&self.names.container, 500, since).await
     }
 }
 
