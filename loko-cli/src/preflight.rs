@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use loko_config::Source;
-use loko_config::model::Protocol;
+use loko_config::model::{KubeProxyMode, Protocol};
 use loko_haproxy::portcheck::{self, Wanted};
 use loko_haproxy::routes::Routes;
 
@@ -18,6 +18,7 @@ const OLDEST_KUBERNETES: (u64, u64) = (1, 31);
 /// Refuses what cannot work: ports in use by others, kinds of workloads that are not there yet, a Kubernetes too old.
 pub(crate) async fn check(platform: &Platform, observed: &Observed) -> Result<(), CliError> {
     kubernetes(platform)?;
+    topology(platform)?;
     workloads(platform)?;
     // What another environment has is refused by its name.
     let routes = Routes::new(&platform.environment, platform.address, Vec::new(), &observed.slots);
@@ -44,6 +45,27 @@ fn kubernetes(platform: &Platform) -> Result<(), CliError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// What loko.yaml may say and this version does not do; said here, rather than left out silently.
+fn topology(platform: &Platform) -> Result<(), CliError> {
+    let cluster = &platform.environment.cluster;
+    let refuse = |key: &str, what: &str| {
+        Err(CliError::Usage {
+            message: format!("`{key}`: {what} not part of this version yet"),
+            help: format!("leave `{key}` at its default"),
+        })
+    };
+    if cluster.nodes.control_planes > 1 {
+        return refuse("cluster.nodes.control-planes", "several control planes are");
+    }
+    if cluster.kube_proxy_mode == KubeProxyMode::None {
+        return refuse("cluster.kube-proxy-mode", "clusters without kube-proxy are");
+    }
+    if !cluster.kubeadm_patches.is_empty() {
+        return refuse("cluster.kubeadm-patches", "patches of kubeadm's configuration are");
+    }
+    Ok(())
 }
 
 fn workloads(platform: &Platform) -> Result<(), CliError> {

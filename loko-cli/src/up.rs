@@ -5,6 +5,7 @@
 //! certificates, secrets ─────────────────────────────────┐
 //! node-image ─┐                                          │
 //! network ────┴→ nodes ─┬→ api ─┬→ foundation ───────────┤
+//!         │             │       └→ services              │
 //!         │             ├→ images ───────────────────────┴→ apply ─┬→ metrics
 //!         │             └→ kubeadm ─┬→ workers                     └→ registry
 //!         │                         └→ kubeconfig
@@ -143,6 +144,12 @@ pub(crate) async fn up(
         needs!(api, nodes, apply),
         move |(api, nodes, _), line| up.registry(api, nodes, line),
     );
+    let services = run.step(
+        "services",
+        "waiting until services answer in the cluster",
+        needs!(api),
+        move |(api,), _| up.services(api),
+    );
     let workers = run.step(
         "workers",
         "joining the workers",
@@ -189,6 +196,7 @@ pub(crate) async fn up(
         to_run(&apply),
         to_run(&metrics),
         to_run(&registry),
+        to_run(&services),
         to_run(&workers),
         to_run(&kubeconfig),
         to_run(&dns),

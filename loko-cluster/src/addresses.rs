@@ -23,6 +23,8 @@ pub struct SubnetTooSmall {
 /// The addresses that never change while the service subnet does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceAddresses {
+    /// Service `kubernetes`, the API itself: the first address.
+    pub api: Ipv4Addr,
     /// Service `kube-dns`: the tenth address, which kubeadm writes into every kubelet's configuration.
     pub dns: Ipv4Addr,
     /// Traefik inside the cluster: the thirteenth.
@@ -38,6 +40,7 @@ pub fn of(service_subnet: Ipv4Net) -> Result<ServiceAddresses, SubnetTooSmall> {
     }
     let at = |offset| Ipv4Addr::from_bits(service_subnet.network().to_bits() + offset);
     Ok(ServiceAddresses {
+        api: at(1),
         dns: at(10),
         traefik: at(13),
         registry: at(14),

@@ -5,6 +5,7 @@ mod bootstrap;
 mod evidence;
 mod images;
 mod marks;
+mod opening;
 mod watch;
 
 pub use api::{KubeApi, PodLogOptions};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use loko_config::Environment;
+use loko_config::model::KubeProxyMode;
 use loko_engine::EngineFacts;
 
 use crate::nodes::{API_PORT, Node, Role};
@@ -32,6 +33,8 @@ pub struct KubeadmInput<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// Taints of the Kubernetes node.
     pub taints: &'a [Taint],
+    /// A taint that it has until services answer on it.
+    pub starting: Option<Taint>,
 }
 
 #[derive(Template)]
@@ -48,11 +51,13 @@ struct KubeadmConf<'a> {
     address: String,
     api_port: u16,
     control_plane: bool,
+    alone: bool,
     cgroup_v1: bool,
     rootless: bool,
     proxy_mode: &'a str,
     labels: String,
     taints: &'a [Taint],
+    starting: Option<String>,
 }
 
 /// Renders `/kind/kubeadm.conf` of one node.
@@ -74,11 +79,22 @@ pub fn render(environment: &Environment, node: &Node, input: &KubeadmInput<'_>) 
         address: node.address.to_string(),
         api_port: API_PORT,
         control_plane: node.role == Role::ControlPlane,
+        alone: environment.cluster.nodes.control_planes == 1,
         cgroup_v1: input.engine.cgroup_version == 1,
         rootless: input.engine.rootless,
-        proxy_mode: "iptables",
+        proxy_mode: match environment.cluster.kube_proxy_mode {
+            KubeProxyMode::Ipvs => "ipvs",
+            KubeProxyMode::Nftables => "nftables",
+            // Without kube-proxy nothing reads it.
+            KubeProxyMode::Iptables | KubeProxyMode::None => "iptables",
+        },
         labels: labels.join(","),
         taints: input.taints,
+        // As the kubelet's flag takes it: `key=value:effect`.
+        starting: input
+            .starting
+            .as_ref()
+            .map(|taint| format!("{}={}:{}", taint.key, taint.value, taint.effect)),
     }
     .render()
 }
@@ -99,6 +115,53 @@ pub fn token(random: [u8; 22]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rendered(yaml: &str, starting: bool) -> String {
+        let environment = loko_config::load(yaml, &loko_config::LoadOptions::default())
+            .unwrap()
+            .environment;
+        let node = Node {
+            name: "loko-dev-control-plane".into(),
+            role: Role::ControlPlane,
+            index: 1,
+            address: [172, 28, 0, 128].into(),
+        };
+        let engine = EngineFacts {
+            cgroup_version: 1,
+            ..EngineFacts::default()
+        };
+        let labels = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
+        let input = KubeadmInput {
+            engine: &engine,
+            endpoint: &node.name,
+            token: "abcdef.0123456789abcdef",
+            labels: &labels,
+            taints: &[],
+            starting: starting.then(crate::scheduling::starting_taint),
+        };
+        render(&environment, &node, &input).unwrap()
+    }
+
+    #[test]
+    fn the_first_control_plane() {
+        insta::assert_snapshot!("kubeadm.conf", rendered("name: dev\n", true));
+    }
+
+    #[test]
+    fn three_control_planes_elect_and_every_document_is_yaml() {
+        let text = rendered("name: dev\ncluster: {nodes: {control-planes: 3}}\n", false);
+        assert!(
+            !text.contains("leader-elect") && !text.contains("register-with-taints"),
+            "{text}"
+        );
+        for text in [text, rendered("name: dev\n", true)] {
+            assert_eq!(
+                crate::Manifest::parse_all(&text).map(|documents| documents.len()),
+                Ok(5),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn a_token_has_the_form_that_kubernetes_checks() {

@@ -158,6 +158,11 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
             read_only: true,
         },
     ];
+    mounts.extend(environment.cluster.extra_mounts.iter().map(|mount| Mount::Bind {
+        source: mount.host_path.clone(),
+        target: mount.container_path.clone(),
+        read_only: mount.read_only,
+    }));
     let mut ports = Vec::new();
     if node.role == Role::ControlPlane {
         env.insert("KUBECONFIG".to_owned(), "/etc/kubernetes/admin.conf".to_owned());

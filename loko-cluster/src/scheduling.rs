@@ -29,6 +29,19 @@ pub const RUNS_WORKLOADS: &str = "dev.loko.runs/workloads";
 /// Kubernetes' own taint of control planes.
 pub const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane";
 
+/// The taint of a node on which services do not answer yet; kube-proxy and the pod network tolerate every taint.
+pub const STARTING_TAINT: &str = "dev.loko/starting";
+
+/// [`STARTING_TAINT`], as kubeadm gives it to a node.
+#[must_use]
+pub fn starting_taint() -> Taint {
+    Taint {
+        key: STARTING_TAINT.to_owned(),
+        value: String::new(),
+        effect: "NoSchedule".to_owned(),
+    }
+}
+
 /// Labels and taints of one Kubernetes node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeMarks {

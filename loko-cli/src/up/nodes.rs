@@ -201,6 +201,14 @@ impl Up<'_> {
         Ok(((), changed(!done.is_empty(), || done.join(", "))))
     }
 
+    pub(super) async fn services(self, (api, _): Api) -> Stepped<()> {
+        let opened = self.platform.cluster.open(&api, self.first).await?;
+        Ok((
+            (),
+            changed(opened, || "answer in the cluster; pods may start".to_owned()),
+        ))
+    }
+
     pub(super) async fn kubeconfig(self, fresh: bool) -> Stepped<()> {
         let Self {
             context,

@@ -16,7 +16,7 @@ use super::KubeApi;
 use crate::error::ClusterError;
 use crate::kubeadm::{self, KubeadmInput};
 use crate::nodes::{self, API_PORT, INITIALISED, KUBEADM_CONFIG, NETWORK, Node, NodeInput, Role};
-use crate::scheduling::NodeMarks;
+use crate::scheduling::{self, NodeMarks};
 use crate::{Manifest, cni, kubeconfig};
 
 /// Limit for kubeadm on one node.
@@ -57,6 +57,12 @@ impl Cluster {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The environment.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// All containers of ours, of every environment.
@@ -184,12 +190,15 @@ impl Cluster {
             ContainerChange::Replace => self.engine.remove_container(name).await?,
             ContainerChange::Create | ContainerChange::Foreign => {}
         }
+        let network = cni::first_node(self.environment.cluster.pod_subnet).filter(|_| name == endpoint);
         let input = KubeadmInput {
             engine: self.engine.facts(),
             endpoint,
             token,
             labels: &marks.labels,
             taints: &marks.taints,
+            // Ready from the start, it must not take pods before services answer, see `opening`.
+            starting: network.as_ref().map(|_| scheduling::starting_taint()),
         };
         let config =
             kubeadm::render(&self.environment, &state.node, &input).map_err(|source| ClusterError::Render {
@@ -198,11 +207,7 @@ impl Cluster {
             })?;
         self.engine.create_container(&state.spec).await?;
         let mut files = vec![File::new(KUBEADM_CONFIG, config).secret()];
-        if name == endpoint
-            && let Some(network) = cni::first_node(self.environment.cluster.pod_subnet)
-        {
-            files.push(File::new(cni::PATH, network));
-        }
+        files.extend(network.map(|network| File::new(cni::PATH, network)));
         self.engine.put_files(name, &files).await?;
         Ok(self.engine.start_container(name).await?)
     }
