@@ -5,6 +5,9 @@ use serde_json::Value;
 /// Kinds that take time to become ready and say so in their status.
 pub const WATCHED: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
 
+/// The taint of a node that is not ready, given and taken by Kubernetes' node lifecycle controller.
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+
 /// How far an object is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -60,9 +63,16 @@ pub fn of(object: &Value) -> Readiness {
             )
         }
         "Job" => counted(number("/status/succeeded"), 1, "runs done"),
+        // The condition comes first, the taint that keeps pods away goes a moment later.
+        "Node" if has_taint(object, NOT_READY) => Readiness::Waiting("pods are still kept away from it".to_owned()),
         "Node" => condition(object, "Ready"),
         _ => Readiness::Ready,
     }
+}
+
+fn has_taint(node: &Value, key: &str) -> bool {
+    let taints = node.pointer("/spec/taints").and_then(Value::as_array);
+    taints.into_iter().flatten().any(|taint| taint["key"] == key)
 }
 
 fn condition(object: &Value, name: &str) -> Readiness {
@@ -99,6 +109,15 @@ mod tests {
     fn a_daemon_set_that_no_node_may_run_is_not_ready() {
         let object = json!({"kind": "DaemonSet", "metadata": {"generation": 1}, "status": {"observedGeneration": 1}});
         assert_eq!(of(&object), Readiness::Waiting("no node may run it".into()));
+    }
+
+    #[test]
+    fn a_node_that_pods_are_kept_away_from_is_not_ready() {
+        let mut object = json!({"kind": "Node", "spec": {"taints": [{"key": NOT_READY, "effect": "NoExecute"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        assert!(matches!(of(&object), Readiness::Waiting(_)));
+        object["spec"]["taints"] = json!([{"key": "node-role.kubernetes.io/control-plane"}]);
+        assert_eq!(of(&object), Readiness::Ready);
     }
 
     #[test]
