@@ -1,5 +1,8 @@
 //! Whether an object does what it was made for, from its own status.
 
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// Kinds that take time to become ready and say so in their status.
@@ -18,7 +21,7 @@ pub enum Readiness {
     Waiting(String),
 }
 
-/// Reads the status of one of [`WATCHED`] or a node as `kubectl rollout status` and
+/// Reads the status of one of [`WATCHED`], a node or a pod as `kubectl rollout status` and
 /// `kubectl wait` do; every other kind is ready as soon as it is there.
 #[must_use]
 pub fn of(object: &Value) -> Readiness {
@@ -65,9 +68,34 @@ pub fn of(object: &Value) -> Readiness {
         "Job" => counted(number("/status/succeeded"), 1, "runs done"),
         // The condition comes first, the taint that keeps pods away goes a moment later.
         "Node" if has_taint(object, NOT_READY) => Readiness::Waiting("pods are still kept away from it".to_owned()),
-        "Node" => condition(object, "Ready"),
+        "Node" | "Pod" => condition(object, "Ready"),
         _ => Readiness::Ready,
     }
+}
+
+/// Whether the status of a pod was written before its node was last started, and so tells of containers that are gone.
+///
+/// A node that was stopped keeps in the API's memory what it said last: its pods are Ready there until its kubelet speaks
+/// again. `started` has each node by name and when its container was started. A pod that has no node yet, is on its way out,
+/// or is done with its work has nothing more to tell.
+#[must_use]
+pub fn is_stale(pod: &Value, started: &BTreeMap<String, Timestamp>) -> bool {
+    let node = pod.pointer("/spec/nodeName").and_then(Value::as_str);
+    let Some(started) = node.and_then(|node| started.get(node)) else {
+        return false;
+    };
+    let is_going = !pod["metadata"]["deletionTimestamp"].is_null();
+    if is_going || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+        return false;
+    }
+    // Kubernetes writes whole seconds.
+    let started = *started - SignedDuration::from_secs(1);
+    let statuses = pod["status"]["containerStatuses"].as_array();
+    statuses.into_iter().flatten().any(|status| {
+        let since = status.pointer("/state/running/startedAt").and_then(Value::as_str);
+        let since = since.and_then(|text| text.parse::<Timestamp>().ok());
+        since.is_some_and(|since| since < started)
+    })
 }
 
 fn has_taint(node: &Value, key: &str) -> bool {
@@ -118,6 +146,24 @@ mod tests {
         assert!(matches!(of(&object), Readiness::Waiting(_)));
         object["spec"]["taints"] = json!([{"key": "node-role.kubernetes.io/control-plane"}]);
         assert_eq!(of(&object), Readiness::Ready);
+    }
+
+    #[test]
+    fn what_a_pod_said_before_its_node_was_started_does_not_count() {
+        let started = BTreeMap::from([("one".to_owned(), "2026-01-02T03:04:05.6Z".parse().expect("a time"))]);
+        let mut pod = json!({"spec": {"nodeName": "one"}, "status": {"phase": "Running", "containerStatuses": [
+            {"state": {"running": {"startedAt": "2026-01-02T03:00:00Z"}}}]}});
+        assert!(is_stale(&pod, &started));
+        pod["metadata"] = json!({"deletionTimestamp": "2026-01-02T03:05:00Z"});
+        assert!(!is_stale(&pod, &started), "it goes");
+        pod["metadata"] = json!({});
+        pod["spec"]["nodeName"] = json!("other");
+        assert!(!is_stale(&pod, &started), "its node was not started");
+        pod["spec"]["nodeName"] = json!("one");
+        pod["status"]["containerStatuses"][0]["state"] = json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}});
+        assert!(!is_stale(&pod, &started), "started within the same second");
+        pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        assert!(!is_stale(&pod, &started), "its kubelet knows that it does not run");
     }
 
     #[test]

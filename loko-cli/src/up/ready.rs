@@ -1,13 +1,18 @@
 //! When an environment is up: every object is ready, and an HTTPS request by name is answered through the whole path.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
+use jiff::Timestamp;
 use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, ObjectKey, nodes};
-use loko_config::model::{Workload, WorkloadPort};
+use loko_config::model::{Protocol, Workload, WorkloadPort};
+use loko_engine::labels;
 use reqwest::{Certificate, StatusCode};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 
 use crate::context::{Context, Platform};
 use crate::error::CliError;
@@ -20,6 +25,11 @@ pub(super) const OBJECT_LIMIT: Duration = Duration::from_mins(5);
 const PATH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a route may be unknown to Traefik, which learns of it by watching.
 const ROUTE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection to a TCP port has to stay open to count as one with the workload: Traefik closes it at once where it
+/// knows no pod to lead it to.
+const HELD: Duration = Duration::from_millis(60);
+/// Limit for the pods of a node that was started to tell of themselves.
+const TOLD_LIMIT: Duration = Duration::from_mins(2);
 
 /// Waits for nodes, objects and the way in.
 pub(super) async fn wait(
@@ -35,6 +45,7 @@ pub(super) async fn wait(
         namespace: None,
         name,
     });
+    told_since_the_start(platform, api, keys, line).await?;
     let all: Vec<ObjectKey> = nodes
         .chain(keys.iter().filter(|key| is_waited_for(key)).cloned())
         .collect();
@@ -48,14 +59,81 @@ pub(super) async fn wait(
     line.tell("asking by name through the whole path");
     let urls = urls(platform);
     let asked = if urls.is_empty() { vec![unnamed(platform)] } else { urls };
-    try_join_all(asked.iter().map(|url| answers(context, platform, url))).await?;
+    let ports = platform.environment.enabled_workloads().flat_map(|workload| &workload.ports);
+    let ports = ports.filter(|port| port.protocol == Protocol::Tcp);
+    let ((), answered) = futures_util::join!(
+        async {
+            join_all(ports.map(|port| stays_open(platform, port.host_port.get()))).await;
+        },
+        try_join_all(asked.iter().map(|url| answers(context, platform, url))),
+    );
+    answered?;
     Ok(())
 }
 
+/// Waits until what the API knows of pods is from after their nodes were started: until a node's kubelet speaks again, its
+/// pods are as ready as they were when it was stopped.
+async fn told_since_the_start(
+    platform: &Platform,
+    api: &KubeApi,
+    keys: &[ObjectKey],
+    line: &Line,
+) -> Result<(), CliError> {
+    let name = platform.environment.name.as_str();
+    let nodes = BTreeMap::from([
+        (labels::ENVIRONMENT.to_owned(), name.to_owned()),
+        (labels::ROLE.to_owned(), "node".to_owned()),
+    ]);
+    let nodes = platform.engine.containers(&nodes).await?;
+    let started: BTreeMap<String, Timestamp> = nodes
+        .into_iter()
+        .filter_map(|node| Some((node.name, node.started_at.parse().ok()?)))
+        .collect();
+    let ours: BTreeSet<(String, String)> = keys
+        .iter()
+        .filter(|key| is_waited_for(key))
+        .filter_map(|key| Some((key.namespace.clone()?, key.name.clone())))
+        .collect();
+    api.wait_told(&started, &ours, TOLD_LIMIT, |what| line.tell(what)).await;
+    Ok(())
+}
+
+/// How many ways lead into the environment: each node has a Traefik of its own, which learns of pods by itself.
+fn ways(platform: &Platform) -> usize {
+    nodes::names(&platform.environment).count().max(1)
+}
+
+/// Waits until connections to a TCP port lead to a workload, by every way. One that closes them by itself at once is let go
+/// after a while: that is its own affair.
+async fn stays_open(platform: &Platform, port: u16) {
+    let address = SocketAddr::new(platform.address, port);
+    let started = Instant::now();
+    while started.elapsed() < PATH_LIMIT {
+        // Held together, they go to different nodes: HAProxy leads each to the one with the fewest.
+        let held = join_all((0..ways(platform)).map(|_| is_held(address))).await;
+        if held.into_iter().all(|held| held) {
+            return;
+        }
+        tokio::time::sleep(HELD).await;
+    }
+}
+
+async fn is_held(address: SocketAddr) -> bool {
+    let Ok(Ok(mut stream)) = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(address)).await else {
+        return false;
+    };
+    // An answer before any question is as good as silence: only the end of the stream, or an error, is not.
+    match tokio::time::timeout(HELD, stream.read(&mut [0; 1])).await {
+        Err(_) => true,
+        Ok(read) => read.is_ok_and(|length| length > 0),
+    }
+}
+
 /// Not for metrics-server, nor for a mirror that is a program of its own: it starts only once its upstream is reached, and
-/// until then nodes ask the upstream themselves.
+/// until then nodes ask the upstream themselves. Nor for the provisioner of volumes: who needs one waits for it as a part of
+/// a workload, and after a `start` it ends once before the cluster's services answer, and is started again 10 s later.
 fn is_waited_for(key: &ObjectKey) -> bool {
-    key.name != "metrics-server" && !key.name.starts_with("registry-mirror-")
+    !matches!(key.name.as_str(), "metrics-server" | "local-path-provisioner") && !key.name.starts_with("registry-mirror-")
 }
 
 /// A failure of a workload's own object is the workload's.
@@ -152,10 +230,13 @@ async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<()
         .tls_certs_only([root])
         .resolve(&host, SocketAddr::new(platform.address, port))
         .redirect(reqwest::redirect::Policy::none())
+        // Each request a connection of its own: HAProxy leads them to the nodes in turn.
+        .pool_max_idle_per_host(0)
         .timeout(Duration::from_secs(5))
         .build()
         .map_err(|error| unreachable(error.to_string()))?;
     let started = Instant::now();
+    let mut answered = 0;
     loop {
         let reason = match client.get(url).send().await {
             Ok(response) => {
@@ -167,12 +248,17 @@ async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<()
                 let unknown = status == StatusCode::NOT_FOUND && started.elapsed() < ROUTE_LIMIT;
                 let of_workload = !url.starts_with("https://loko.");
                 if !(behind || unknown && of_workload) {
-                    return Ok(());
+                    answered += 1;
+                    if answered >= ways(platform) {
+                        return Ok(());
+                    }
+                    continue;
                 }
                 status.to_string()
             }
             Err(error) => innermost(&error),
         };
+        answered = 0;
         if started.elapsed() > PATH_LIMIT {
             return Err(unreachable(reason));
         }

@@ -99,7 +99,7 @@ impl KubeApi {
         self.client.request_text(request).await.map_err(failed(action))
     }
 
-    fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+    pub(super) fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
         let resource = resource(api_version, kind);
         match namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
