@@ -189,6 +189,20 @@ pub(crate) struct Validate {
     pub(crate) strict: bool,
 }
 
+/// Options of `config upgrade`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Upgrade {
+    /// Print what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only what is meant by this: `haproxy`, `components.haproxy.version`, `ghcr.io/me/shop`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
+    /// Also versions whose first number is higher
+    #[arg(long)]
+    pub(crate) major: bool,
+}
+
 /// `loko config …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
@@ -213,6 +227,8 @@ pub(crate) enum Config {
         /// The value
         value: String,
     },
+    /// Take the newest versions of what a `# renovate:` comment says where to look for; exit code 1 where one did not answer
+    Upgrade(Upgrade),
     /// Print the JSON Schema of loko.yaml, for an editor to complete and check it with
     Schema,
     /// Print a page that explains every key

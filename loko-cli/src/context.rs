@@ -170,14 +170,22 @@ pub(crate) fn user_home() -> Result<Utf8PathBuf, CliError> {
 /// Where the engine is, by the rules of the `docker` command.
 fn engine_endpoint() -> String {
     let env: BTreeMap<String, String> = std::env::vars().filter(|(key, _)| key.starts_with("DOCKER_")).collect();
-    let directory = env
-        .get("DOCKER_CONFIG")
-        .map(Utf8PathBuf::from)
-        .or_else(|| Some(user_home().ok()?.join(".docker")));
-    let read = |name: &str| fs_err::read_to_string(directory.as_ref()?.join(name)).ok();
+    let read = |name: &str| fs_err::read_to_string(docker_directory()?.join(name)).ok();
     let context = endpoint::current_context(&env, read("config.json").as_deref());
     let meta = context.and_then(|name| read(&endpoint::context_file(&name)));
     endpoint::resolve(&env, meta.as_deref())
+}
+
+/// What `docker login` left, where there is something.
+pub(crate) fn docker_config() -> Option<String> {
+    fs_err::read_to_string(docker_directory()?.join("config.json")).ok()
+}
+
+fn docker_directory() -> Option<Utf8PathBuf> {
+    let named = std::env::var("DOCKER_CONFIG").ok().filter(|path| !path.is_empty());
+    named
+        .map(Utf8PathBuf::from)
+        .or_else(|| Some(user_home().ok()?.join(".docker")))
 }
 
 /// The catalogue: what comes with loko.

@@ -155,6 +155,15 @@ pub(crate) enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Edit(#[from] loko_config::edit::EditError),
+    /// Some of the places where versions are listed did not answer.
+    #[error("{}", sentences(.failed, "some versions could not be looked up"))]
+    #[diagnostic(code(loko::versions), help("{help}"))]
+    Versions {
+        /// One sentence for each.
+        failed: Vec<String>,
+        /// What to do about them.
+        help: String,
+    },
     /// The way in does not answer.
     #[error("{url} does not answer: {reason}")]
     #[diagnostic(
@@ -185,9 +194,12 @@ impl CliError {
             | Self::Catalogue(_)
             | Self::Expand(_)
             | Self::Usage { .. } => exit::USAGE,
-            Self::File { .. } | Self::NoTerminal { .. } | Self::Interrupted | Self::Ports { .. } | Self::Edge(_) => {
-                exit::OTHER
-            }
+            Self::File { .. }
+            | Self::NoTerminal { .. }
+            | Self::Interrupted
+            | Self::Ports { .. }
+            | Self::Edge(_)
+            | Self::Versions { .. } => exit::OTHER,
             Self::Cluster(loko_cluster::ClusterError::Engine(_)) | Self::Engine(_) => exit::ENGINE,
             Self::NeedsRecreate { .. } | Self::Cluster(_) | Self::Down { .. } | Self::Unreachable { .. } => {
                 exit::CLUSTER
@@ -205,6 +217,10 @@ fn known(names: &[String]) -> String {
     } else {
         format!("there are: {}", names.join(", "))
     }
+}
+
+fn sentences(all: &[String], of: &str) -> String {
+    format!("{of}:\n{}", all.join("\n"))
 }
 
 fn ports(conflicts: &[String]) -> String {

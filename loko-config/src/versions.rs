@@ -20,7 +20,7 @@ use crate::edit::{Change, splice};
 use crate::problem::{LineIndex, Position, Span};
 use crate::yaml::{self, Node, Value};
 
-pub use choice::{Policy, newest};
+pub use choice::{Policy, is_prerelease, newest};
 pub use comment::{RenovateComment, parse_comment};
 
 /// A version with the comment that says where newer ones are found.

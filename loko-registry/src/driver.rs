@@ -4,6 +4,7 @@ mod error;
 mod load;
 mod survey;
 mod transfer;
+mod versions;
 mod warm;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 pub use error::ClientError;
 pub use load::{Loaded, Progress, load};
+pub use versions::{Datasources, VersionsError};
 pub use warm::{Warmed, warm};
 
 use crate::oci::auth::{self, Answer, Authorization, Challenge};
@@ -28,7 +30,7 @@ use crate::spec::Credentials;
 
 /// How many items of a list are asked for at once.
 const PAGE: u32 = 1000;
-/// No answer that is read into memory is larger: registries take manifests of 4 MiB (OCI distribution specification,
+/// Of a registry, no answer that is read into memory is larger: registries take manifests of 4 MiB (OCI distribution specification,
 /// "Pushing Manifests").
 const MAX_BODY: usize = 16 << 20;
 
@@ -55,6 +57,8 @@ pub struct Client {
     secure: bool,
     credentials: Option<Credentials>,
     patience: Duration,
+    /// No answer that is read into memory is larger.
+    limit: usize,
     /// What was granted, by what it was granted for.
     granted: Arc<Mutex<BTreeMap<Scope, Authorization>>>,
 }
@@ -68,8 +72,23 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Prepares to talk to a registry; nothing is sent.
+    /// Prepares to talk to a registry of this machine; nothing is sent. What the environment says of proxies is not meant for
+    /// it.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        Self::build(options, reqwest::ClientBuilder::no_proxy, MAX_BODY)
+    }
+
+    /// Prepares to talk to a server elsewhere: through the proxy that the environment names, and with answers of up to
+    /// `limit` bytes.
+    pub(crate) fn elsewhere(options: ClientOptions, limit: usize) -> Result<Self, ClientError> {
+        Self::build(options, |builder| builder, limit)
+    }
+
+    fn build(
+        options: ClientOptions,
+        proxies: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+        limit: usize,
+    ) -> Result<Self, ClientError> {
         let registry = options.registry.trim_end_matches('/').to_owned();
         let secure = registry.starts_with("https://");
         if !secure && !registry.starts_with("http://") {
@@ -77,15 +96,13 @@ impl Client {
         }
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(options.authority.as_deref())?)
-            // The registry is on this machine: what the environment says of proxies is not meant for it.
-            .no_proxy()
             .connect_timeout(Duration::from_secs(10))
             .tcp_keepalive(Duration::from_secs(15))
             .user_agent(concat!("loko/", env!("CARGO_PKG_VERSION")));
         for (host, address) in &options.addresses {
             builder = builder.resolve(host, *address);
         }
-        let http = builder.build().map_err(|source| ClientError::Unreachable {
+        let http = proxies(builder).build().map_err(|source| ClientError::Unreachable {
             registry: registry.clone(),
             source,
         })?;
@@ -95,6 +112,7 @@ impl Client {
             secure,
             credentials: options.credentials,
             patience: options.patience,
+            limit,
             granted: Arc::default(),
         })
     }
@@ -197,10 +215,10 @@ impl Client {
         let mut pieces = answer.bytes_stream();
         while let Some(piece) = pieces.next().await {
             let piece: Bytes = piece.map_err(|source| self.failed(source))?;
-            if response.body.len() + piece.len() > MAX_BODY {
+            if response.body.len() + piece.len() > self.limit {
                 return Err(ClientError::Protocol(ProtocolError::Malformed {
                     what: "an answer",
-                    reason: format!("it is larger than {} MiB", MAX_BODY >> 20),
+                    reason: format!("it is larger than {} MiB", self.limit >> 20),
                 }));
             }
             response.body.extend_from_slice(&piece);

@@ -6,6 +6,8 @@
 //!                └ Source, Source… └─ hosts ─ diff ←─ what the nodes hold ─→ certs.d/<host>/hosts.toml to write, to remove
 //!
 //! Call ─→ Request ─→ driver (HTTP) ─→ Response ─→ manifests, tags, blobs, an inventory; what `docker save` writes goes in
+//!
+//! RenovateComment ─→ Lookup ─→ driver ─→ the versions that there are
 //! ```
 //!
 //! Everything but the module `driver` is pure: addresses, certificates and paths are arguments, files and objects come back as values.
@@ -17,10 +19,12 @@ pub mod driver;
 pub mod hosts;
 pub mod images;
 pub mod inventory;
+pub mod login;
 pub mod manifests;
 pub mod oci;
 pub mod source;
 pub mod spec;
+pub mod versions;
 pub mod zot;
 
 pub use hosts::{HostChanges, HostsFile};

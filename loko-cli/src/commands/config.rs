@@ -1,5 +1,7 @@
 //! `loko config …` and `loko validate`
 
+mod upgrade;
+
 use loko_config::edit::Edit;
 use loko_config::show::Origin;
 use loko_config::{GenerateOptions, Style};
@@ -21,6 +23,7 @@ pub(crate) async fn run(context: &Context, command: Config) -> Result<(), CliErr
             Ok(())
         }
         Config::Set { path, value } => set(context, &path, &value),
+        Config::Upgrade(options) => upgrade::run(context, &options).await,
         Config::Schema => {
             output::data(&loko_config::json_schema());
             Ok(())

@@ -3,4 +3,5 @@
 mod environments;
 mod refused;
 mod run;
+mod upgrade;
 mod words;

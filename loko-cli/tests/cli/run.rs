@@ -40,6 +40,11 @@ impl User {
         fs_err::write(path, text).expect("a file");
     }
 
+    /// Reads a file below the user's directory.
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs_err::read_to_string(self.path().join(path)).expect("a file")
+    }
+
     /// Runs `loko` with arguments as a shell would split them.
     pub(crate) fn loko(&self, words: &str) -> Said {
         self.loko_in(".", words)
@@ -47,6 +52,15 @@ impl User {
 
     /// Runs `loko` in a directory below the user's.
     pub(crate) fn loko_in(&self, directory: &str, words: &str) -> Said {
+        self.run(directory, words, &[])
+    }
+
+    /// Runs `loko` with variables of the test's.
+    pub(crate) fn loko_with(&self, words: &str, variables: &[(&str, &str)]) -> Said {
+        self.run(".", words, variables)
+    }
+
+    fn run(&self, directory: &str, words: &str, variables: &[(&str, &str)]) -> Said {
         let output = Command::new(env!("CARGO_BIN_EXE_loko"))
             .args(words.split_whitespace())
             .current_dir(self.path().join(directory))
@@ -56,6 +70,7 @@ impl User {
             .env("KUBECONFIG", self.path().join("kubeconfig"))
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .env("PATH", "/nonexistent")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .output()
             .expect("loko runs");

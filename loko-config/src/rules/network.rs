@@ -64,32 +64,6 @@ const SPECIAL: &[(&str, &str)] = &[
     ("arpa", "`.arpa` belongs to the DNS itself; only `home.arpa` is free"),
 ];
 
-/// Public suffixes of two labels that are not a second-level registry under a country code. The list of Mozilla has
-/// thousands; these are what people try.
-const SUFFIXES: &[&str] = &[
-    "github.io",
-    "gitlab.io",
-    "pages.dev",
-    "workers.dev",
-    "vercel.app",
-    "netlify.app",
-    "web.app",
-    "herokuapp.com",
-    "azurewebsites.net",
-    "cloudfront.net",
-    "duckdns.org",
-    "ngrok.io",
-    "fly.dev",
-    "deno.dev",
-    "onrender.com",
-    "blogspot.com",
-];
-
-/// Second-level registries under country codes: `co.uk`, `com.au`.
-const REGISTRIES: &[&str] = &[
-    "co", "com", "net", "org", "gov", "edu", "ac", "or", "ne", "go", "mil", "gob", "nom",
-];
-
 fn domain_kind(domain: &str, span: Span, cx: &mut Cx<'_>) {
     let labels: Vec<_> = domain.split('.').collect();
     let tld = labels.last().copied().unwrap_or_default();
@@ -104,8 +78,9 @@ fn domain_kind(domain: &str, span: Span, cx: &mut Cx<'_>) {
         bad((*reason).to_owned());
         return;
     }
-    let registry = matches!(labels.as_slice(), [second, tld] if tld.len() == 2 && REGISTRIES.contains(second));
-    if registry || SUFFIXES.contains(&domain) {
+    // The default has been weighed already.
+    let default = domain == "dev.me" || domain.ends_with(".dev.me");
+    if is_public_suffix(domain) && !under_home_arpa && !default {
         bad(
             "it is a public suffix, under which anyone registers names, and browsers refuse certificates for all of it"
                 .to_owned(),
@@ -116,8 +91,6 @@ fn domain_kind(domain: &str, span: Span, cx: &mut Cx<'_>) {
         bad("it ends in a number, so programs take it for an address".to_owned());
         return;
     }
-    // The default has been weighed already.
-    let default = domain == "dev.me" || domain.ends_with(".dev.me");
     if !PRIVATE.contains(&tld) && !under_home_arpa && !default {
         let cause = Cause::RealDomain {
             domain: domain.to_owned(),
@@ -125,6 +98,12 @@ fn domain_kind(domain: &str, span: Span, cx: &mut Cx<'_>) {
         };
         cx.warning(span, cause);
     }
+}
+
+/// Whether Mozilla's list of public suffixes names the whole domain, by a rule of its own or by a wildcard. What no rule
+/// speaks of, such as `shop.test`, is none.
+fn is_public_suffix(domain: &str) -> bool {
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == domain)
 }
 
 fn address_kind(address: IpAddr, span: Span, options: &LoadOptions, cx: &mut Cx<'_>) {
@@ -161,5 +140,37 @@ fn address_kind(address: IpAddr, span: Span, options: &LoadOptions, cx: &mut Cx<
         );
         let address = address.to_string();
         cx.warning(span, Cause::ForeignAddress { address, remedy });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_public_suffix;
+
+    #[test]
+    fn public_suffixes_are_those_of_the_list() {
+        for suffix in [
+            "co.uk",
+            "com.au",
+            "co.jp",
+            "k12.ca.us",
+            "github.io",
+            "pages.dev",
+            "s3.amazonaws.com",
+            "anything.ck",
+        ] {
+            assert!(is_public_suffix(suffix), "{suffix}");
+        }
+        // `www.ck` is the exception of `*.ck`.
+        for domain in [
+            "dev.me",
+            "shop.test",
+            "example.co.uk",
+            "me.github.io",
+            "www.ck",
+            "a.internal",
+        ] {
+            assert!(!is_public_suffix(domain), "{domain}");
+        }
     }
 }

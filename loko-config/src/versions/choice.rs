@@ -1,7 +1,8 @@
 //! Which of many tags to take.
 //!
-//! A tag is taken apart into a prefix (`v`, `release-`), numbers with dots between them, a pre-release (`-rc.1`), and the
-//! rest, its flavour (`-alpine`, `-bookworm-slim`). Two tags compare only where prefix, flavour and the number of numbers
+//! A tag is taken apart into a prefix (`v`, `release-`), numbers with dots between them, a pre-release (`-rc.1`), the
+//! rest, its flavour (`-alpine`, `-bookworm-slim`), and a build (`+k3s1`), which is no flavour: semantic versioning compares
+//! without it. Two tags compare only where prefix, flavour and the number of numbers
 //! are the same: `3.3` is a moving tag beside `3.3.6`, and `3.3.6-alpine` is another image.
 
 use std::cmp::Ordering;
@@ -40,6 +41,12 @@ pub fn newest<'t>(current: &str, tags: impl IntoIterator<Item = &'t str>, policy
         .map(|(_, tag)| tag)
 }
 
+/// Whether a version says of itself that it is not released yet: `1.3.0-rc.1`, `2.0-beta2`.
+#[must_use]
+pub fn is_prerelease(version: &str) -> bool {
+    Version::of(version).is_some_and(|version| version.pre.is_some())
+}
+
 /// A tag taken apart.
 #[derive(Debug, PartialEq, Eq)]
 struct Version<'t> {
@@ -48,6 +55,8 @@ struct Version<'t> {
     /// Kind (`rc`, `beta`) and what follows it.
     pre: Option<Vec<Part<'t>>>,
     flavour: String,
+    /// Decides between two that are the same otherwise.
+    build: Vec<Part<'t>>,
 }
 
 /// A piece of a pre-release, ordered as semantic versioning 2.0.0 orders them (§11.4): numbers before texts.
@@ -81,9 +90,11 @@ impl<'t> Version<'t> {
         if numbers.len() == 1 && tail.starts_with(|c: char| c.is_ascii_hexdigit()) {
             return None;
         }
+        // No tag of an image has a `+`.
+        let (tail, build) = tail.split_once('+').unwrap_or((tail, ""));
         let mut pre: Option<Vec<Part<'t>>> = None;
         let mut flavour = Vec::new();
-        for piece in tail.split(['-', '+', '_']).filter(|piece| !piece.is_empty()) {
+        for piece in tail.split(['-', '_']).filter(|piece| !piece.is_empty()) {
             let lower = piece.to_ascii_lowercase();
             let word = lower.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
             if let (None, true) = (&pre, PRE.contains(&word)) {
@@ -103,6 +114,7 @@ impl<'t> Version<'t> {
             numbers,
             pre,
             flavour: flavour.join("-"),
+            build: parts(build),
         })
     }
 
@@ -123,6 +135,7 @@ impl<'t> Version<'t> {
                 (Some(one), Some(other)) => one.cmp(other),
             })
             .then_with(|| parts(&self.flavour).cmp(&parts(&other.flavour)))
+            .then_with(|| self.build.cmp(&other.build))
     }
 }
 
@@ -200,6 +213,13 @@ mod tests {
                 Some("2.92"),
             ),
             ("latest", &["1.0", "2.0"], major, None),
+            (
+                "v1.30.0+k3s1",
+                &["v1.30.0+k3s2", "v1.30.0"],
+                minor,
+                Some("v1.30.0+k3s2"),
+            ),
+            ("1.0.0", &["1.1.0+build.5", "1.0.1"], minor, Some("1.1.0+build.5")),
             (
                 "3.0.11-1_deb13u3",
                 &["3.0.12-1_deb13u4"],

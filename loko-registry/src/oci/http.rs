@@ -66,7 +66,7 @@ pub enum Scope {
 }
 
 impl Request {
-    pub(super) fn new(method: Method, target: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, target: impl Into<String>) -> Self {
         Self {
             method,
             target: target.into(),
@@ -75,7 +75,7 @@ impl Request {
         }
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
