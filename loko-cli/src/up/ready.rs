@@ -59,7 +59,10 @@ pub(super) async fn wait(
     line.tell("asking by name through the whole path");
     let urls = urls(platform);
     let asked = if urls.is_empty() { vec![unnamed(platform)] } else { urls };
-    let ports = platform.environment.enabled_workloads().flat_map(|workload| &workload.ports);
+    let ports = platform
+        .environment
+        .enabled_workloads()
+        .flat_map(|workload| &workload.ports);
     let ports = ports.filter(|port| port.protocol == Protocol::Tcp);
     let ((), answered) = futures_util::join!(
         async {
@@ -133,7 +136,8 @@ async fn is_held(address: SocketAddr) -> bool {
 /// until then nodes ask the upstream themselves. Nor for the provisioner of volumes: who needs one waits for it as a part of
 /// a workload, and after a `start` it ends once before the cluster's services answer, and is started again 10 s later.
 fn is_waited_for(key: &ObjectKey) -> bool {
-    !matches!(key.name.as_str(), "metrics-server" | "local-path-provisioner") && !key.name.starts_with("registry-mirror-")
+    !matches!(key.name.as_str(), "metrics-server" | "local-path-provisioner")
+        && !key.name.starts_with("registry-mirror-")
 }
 
 /// A failure of a workload's own object is the workload's.

@@ -2,6 +2,8 @@
 
 mod servers;
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use crate::run::User;
@@ -44,7 +46,7 @@ workloads:
     )
 }
 
-/// Plays a registry that wants a token and lists in pages, a Helm repository, and two GitHubs.
+/// Plays a registry that wants a token and lists in pages, a Helm repository, GitHub, and a GitHub of somebody's own.
 fn play(target: &str, authorization: Option<&str>, port: u16) -> Reply {
     let page = |path: &str| format!("link: <{path}>; rel=\"next\"\r\n");
     match (target, authorization) {
@@ -188,7 +190,7 @@ fn a_source_that_does_not_answer_is_named_and_the_others_are_taken() {
     ];
     let mut text = "name: dev\nworkloads:\n  user:\n    - name: shop\n      image: me/shop:1\n      env:\n".to_owned();
     for (name, comment) in &comments {
-        text.push_str(&format!("        # renovate: {comment}\n        {name}: '1.0'\n"));
+        let _ = writeln!(text, "        # renovate: {comment}\n        {name}: '1.0'");
     }
     text.push_str("        # renovate: datasource=docker\n        LAST: '1.0'\n");
     let user = User::new();
@@ -200,18 +202,18 @@ fn a_source_that_does_not_answer_is_named_and_the_others_are_taken() {
     assert_eq!(user.read("loko.yaml"), text.replacen("'1.0'", "'1.1'", 1));
     let report = said.json();
     assert_eq!(report["upgrades"][0]["path"], "workloads.user[0].env.GOOD");
-    let unanswered: String = report["unanswered"]
+    let unanswered: Vec<String> = report["unanswered"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|it| {
             let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
-            format!("{}: {}\n  {}\n", word("path"), word("reason"), word("help"))
+            format!("{}: {}\n  {}", word("path"), word("reason"), word("help"))
         })
         .collect();
     let (port, closed) = (port.to_string(), closed.to_string());
     insta::with_settings!({filters => vec![(port.as_str(), "PORT"), (closed.as_str(), "CLOSED")]}, {
-        insta::assert_snapshot!(unanswered, @r"
+        insta::assert_snapshot!(unanswered.join("\n"), @r"
         workloads.user[0].env.GONE: http://127.0.0.1:PORT/gone is not there
           check `depName` and `registryUrl` of the comment above the version
         workloads.user[0].env.PRIVATE: http://127.0.0.1:PORT does not say: log in

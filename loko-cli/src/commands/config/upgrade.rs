@@ -30,7 +30,7 @@ struct Report {
     /// Whether the file was changed.
     written: bool,
     upgrades: Vec<Change>,
-    current: Vec<Version>,
+    current: Vec<Newest>,
     unanswered: Vec<Unanswered>,
     /// Comments that lead to nothing.
     ignored: Vec<Ignored>,
@@ -38,7 +38,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Version {
+struct Newest {
     path: String,
     line: usize,
     version: String,
@@ -237,7 +237,7 @@ fn report(file: &str, written: bool, plan: &Plan, answers: &Answers) -> Report {
             .iter()
             .map(|pinned| {
                 let (source, major) = listed(pinned, &pinned.version);
-                Version {
+                Newest {
                     path: pinned.path.clone(),
                     line: pinned.position.line,
                     version: pinned.version.clone(),
