@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Env(Env),
     /// Check loko.yaml; the same as `config validate`
     Validate(Validate),
+    /// Look for what an environment would fail on here, or suffer from: what, why it matters, the command that mends it
+    Doctor,
     /// Print the completions of a shell
     Completion {
         /// The shell

@@ -6,6 +6,7 @@ mod config;
 mod create;
 mod destroy;
 mod dns;
+mod doctor;
 mod env;
 mod logs;
 mod power;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             Command::Certs(command) => certs::run(&context, &command).await,
             Command::Config(command) => config::run(&context, command).await,
             Command::Validate(options) => config::validate(&context, &options),
+            Command::Doctor => doctor::run(&context).await,
             Command::Env(command) => env::run(&context, &command),
             Command::Completion { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "loko", &mut std::io::stdout());

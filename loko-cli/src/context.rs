@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 use loko_cluster::catalogue::{Catalogue, Service};
 use loko_cluster::driver::Cluster;
 use loko_config::model::NetworkIp;
@@ -32,6 +33,8 @@ pub(crate) struct Platform {
     pub(crate) source: Source,
     pub(crate) environment: Environment,
     pub(crate) engine: Engine,
+    /// This host's clock when the engine said what its own is.
+    pub(crate) connected: Timestamp,
     pub(crate) cluster: Cluster,
     pub(crate) mode: EdgeMode,
     pub(crate) address: IpAddr,
@@ -98,6 +101,7 @@ impl Context {
     /// A given environment on the engine.
     pub(crate) async fn platform_of(&self, source: Source, environment: Environment) -> Result<Platform, CliError> {
         let engine = self.engine().await?;
+        let connected = Timestamp::now();
         let (mode, why) = loko_engine::edge::decide(engine.facts(), &host::facts());
         tracing::debug!(?mode, %why, "edge");
         let address = address(environment.network.ip, mode)?;
@@ -112,6 +116,7 @@ impl Context {
             source,
             environment,
             engine,
+            connected,
             cluster,
             mode,
             address,

@@ -97,6 +97,17 @@ pub(crate) enum CliError {
         /// One sentence for each.
         conflicts: Vec<String>,
     },
+    /// This machine cannot run an environment; `doctor` said why.
+    #[error("{}", .findings.join("\n"))]
+    #[diagnostic(code(loko::unfit), help("{help}"))]
+    Unfit {
+        /// What is so and why it matters, one for each.
+        findings: Vec<String>,
+        /// What mends them.
+        help: String,
+        /// Whether it is the engine that does not answer.
+        engine: bool,
+    },
     /// The environment is not what the file says, and cannot become it in place.
     #[error("{what} cannot be changed in place")]
     #[diagnostic(
@@ -199,8 +210,11 @@ impl CliError {
             | Self::Interrupted
             | Self::Ports { .. }
             | Self::Edge(_)
+            | Self::Unfit { engine: false, .. }
             | Self::Versions { .. } => exit::OTHER,
-            Self::Cluster(loko_cluster::ClusterError::Engine(_)) | Self::Engine(_) => exit::ENGINE,
+            Self::Cluster(loko_cluster::ClusterError::Engine(_))
+            | Self::Engine(_)
+            | Self::Unfit { engine: true, .. } => exit::ENGINE,
             Self::NeedsRecreate { .. } | Self::Cluster(_) | Self::Down { .. } | Self::Unreachable { .. } => {
                 exit::CLUSTER
             }

@@ -38,40 +38,16 @@ pub(crate) fn free_port() -> Option<NonZeroU16> {
 
 /// Subnets that this host has routes to, so that ours meets none of them. Empty where they cannot be read.
 pub(crate) fn routes() -> Vec<Ipv4Net> {
-    fs_err::read_to_string("/proc/net/route")
-        .map(|text| parse_routes(&text))
-        .unwrap_or_default()
-}
-
-/// Reads `/proc/net/route` (proc(5)): addresses are little-endian hexadecimal. The default route is no subnet.
-fn parse_routes(text: &str) -> Vec<Ipv4Net> {
-    text.lines()
-        .skip(1)
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let address = |index: usize| {
-                let raw = u32::from_str_radix(fields.get(index)?, 16).ok()?;
-                Some(Ipv4Addr::from(raw.swap_bytes()))
-            };
-            let (destination, mask) = (address(1)?, address(7)?);
-            let net = Ipv4Net::with_netmask(destination, mask).ok()?;
-            (net.prefix_len() > 0).then_some(net)
-        })
+    let text = fs_err::read_to_string("/proc/net/route").unwrap_or_default();
+    crate::doctor::proc::routes(&text)
+        .into_iter()
+        .map(|route| route.net)
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn routes_are_read_as_the_kernel_writes_them() {
-        let text = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-                    eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-                    br0\t00001CAC\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
-                    broken\n";
-        assert_eq!(parse_routes(text), ["172.28.0.0/24".parse().unwrap()]);
-    }
 
     #[test]
     fn loopback_addresses_are_this_hosts() {

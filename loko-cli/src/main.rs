@@ -9,6 +9,7 @@ mod args;
 mod certs;
 mod commands;
 mod context;
+mod doctor;
 mod error;
 mod exit;
 mod find;

@@ -1,6 +1,6 @@
 //! What can be refused before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use loko_config::Source;
@@ -8,7 +8,8 @@ use loko_config::model::{KubeProxyMode, Protocol};
 use loko_haproxy::portcheck::{self, Wanted};
 use loko_haproxy::routes::Routes;
 
-use crate::context::Platform;
+use crate::context::{Context, Platform};
+use crate::doctor::{self, Facts};
 use crate::error::CliError;
 use crate::up::{self, Observed};
 
@@ -16,10 +17,11 @@ use crate::up::{self, Observed};
 const OLDEST_KUBERNETES: (u64, u64) = (1, 31);
 
 /// Refuses what cannot work: ports in use by others, kinds of workloads that are not there yet, a Kubernetes too old.
-pub(crate) async fn check(platform: &Platform, observed: &Observed) -> Result<(), CliError> {
+pub(crate) async fn check(context: &Context, platform: &Platform, observed: &Observed) -> Result<(), CliError> {
     kubernetes(platform)?;
     topology(platform)?;
     workloads(platform)?;
+    machine(context, platform).await?;
     // What another environment has is refused by its name.
     let routes = Routes::new(&platform.environment, platform.address, Vec::new(), &observed.slots);
     up::edge(platform).check(&routes).await?;
@@ -29,6 +31,21 @@ pub(crate) async fn check(platform: &Platform, observed: &Observed) -> Result<()
     } else {
         Err(CliError::Ports { conflicts })
     }
+}
+
+/// What `loko doctor` calls a failure. Ports are told apart from it, by name and with who has them.
+async fn machine(context: &Context, platform: &Platform) -> Result<(), CliError> {
+    let engine = doctor::whole(&platform.engine, platform.connected).await?;
+    let facts = Facts {
+        wanted: doctor::Wanted::of(&platform.environment),
+        machine: doctor::machine(context.home.root(), engine.data_root()),
+        engine: Ok(engine),
+        ports: None,
+        resolver: None,
+        trust: None,
+        proxies: BTreeMap::new(),
+    };
+    doctor::refuse(&doctor::judge(&facts))
 }
 
 fn kubernetes(platform: &Platform) -> Result<(), CliError> {
@@ -126,7 +143,7 @@ pub(crate) async fn ports(platform: &Platform, observed: &Observed) -> Result<Ve
             protocol: Protocol::Tcp,
         });
     }
-    let all = platform.engine.containers(&std::collections::BTreeMap::new()).await?;
+    let all = platform.engine.containers(&BTreeMap::new()).await?;
     let ours: BTreeSet<String> = observed
         .containers
         .iter()

@@ -33,6 +33,13 @@ pub struct EngineFacts {
     pub storage_driver: String,
     /// Whether it is Podman behind Docker's API.
     pub podman: bool,
+    /// Its clock when it was asked, RFC 3339; empty where it does not say.
+    pub time: String,
+    /// Where it keeps images and volumes, on the machine that it runs on.
+    pub data_root: String,
+    /// Whether it can limit memory, CPU and processes of a container: without root only where systemd delegates those
+    /// controllers to the user.
+    pub limits: bool,
 }
 
 /// What this host says of itself.

@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     let name = platform.environment.name.as_str();
     // What is refused is refused before anything is touched, and leaves not even a directory.
     let mut observed = up::observe(&platform).await?;
-    preflight::check(&platform, &observed).await?;
+    preflight::check(context, &platform, &observed).await?;
     let mut waited = false;
     let _lock = context.home.lock_environment(name, |holder| {
         waited = true;
@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     }
     if waited || options.recreate {
         observed = up::observe(&platform).await?;
-        preflight::check(&platform, &observed).await?;
+        preflight::check(context, &platform, &observed).await?;
     }
     let first = !up::exists(&platform, &observed.containers);
     // From here on there is something that `-e` can name, whether or not all of it comes up.
@@ -140,7 +140,7 @@ fn report(context: &Context, platform: &Platform, steps: Vec<StepReport>, starte
 /// What would be done, from what is there; with `-o yaml` the objects themselves.
 async fn dry_run(context: &Context, platform: &Platform) -> Result<(), CliError> {
     let observed = up::observe(platform).await?;
-    preflight::check(platform, &observed).await?;
+    preflight::check(context, platform, &observed).await?;
     let manifests = planned(context, platform, &observed)?;
     if context.global.output == Format::Yaml {
         let documents: Vec<String> = manifests

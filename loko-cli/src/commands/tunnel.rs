@@ -117,7 +117,7 @@ async fn sync(context: &Context) -> Result<(), CliError> {
             summary: format!("{name} has no node that its ports could lead to"),
         });
     }
-    preflight::check(&platform, &observed).await?;
+    preflight::check(context, &platform, &observed).await?;
     let line = context.progress.start("edge", "looking at HAProxy");
     let outcome = up::route(context, &platform, &observed, upstreams).await?;
     let changed = matches!(outcome, Outcome::Changed(_));

@@ -155,6 +155,34 @@ fn without_an_engine_it_says_what_to_start_and_makes_nothing() {
 }
 
 #[test]
+fn doctor_needs_neither_engine_nor_file_and_says_what_to_mend() {
+    let user = User::new();
+    let said = user.loko("doctor").ends_with(7);
+    for text in [
+        "✗ engine",
+        "no container engine answers at unix:///nonexistent/docker.sock",
+        "an environment cannot come up; failures: 1",
+    ] {
+        assert!(said.stdout.contains(text), "`{text}` is not in\n{}", said.stdout);
+    }
+    let report = user.loko("doctor -o json").ends_with(7).json();
+    assert_eq!(report["verdict"], "failure");
+    assert!(report["environment"].is_null());
+    let engine = &report["findings"][0];
+    assert_eq!(
+        (&engine["check"], &engine["level"]),
+        (&"engine".into(), &"failure".into())
+    );
+    for field in ["found", "why", "remedy"] {
+        assert!(
+            engine[field].as_str().is_some_and(|text| !text.is_empty()),
+            "{engine:#}"
+        );
+    }
+    assert_eq!(user.made(&[]), Vec::<String>::new());
+}
+
+#[test]
 fn errors_are_plain_where_there_is_no_terminal_and_colored_where_asked() {
     let escape = '\u{1b}';
     assert!(!refused("nam: dev\n", "create", 2).stderr.contains(escape));

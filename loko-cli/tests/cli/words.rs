@@ -3,7 +3,7 @@
 use crate::run::User;
 
 /// Commands that a user can rely on.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "create",
     "destroy",
     "start",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 12] = [
     "status",
     "logs",
     "config",
+    "doctor",
     "env",
     "validate",
     "completion",

@@ -21,6 +21,7 @@
 
 mod audit;
 mod create;
+mod doctor;
 mod edits;
 mod environment;
 mod http;
@@ -54,9 +55,10 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 12] = [
+const TOPICS: [Topic; 13] = [
     create::TOPIC,
     status::TOPIC,
+    doctor::TOPIC,
     names::TOPIC,
     ports::TOPIC,
     http::TOPIC,

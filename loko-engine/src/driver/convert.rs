@@ -39,6 +39,9 @@ pub(super) fn engine_facts(endpoint: &str, version: SystemVersion, info: SystemI
         memory: info.mem_total.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
         storage_driver: info.driver.unwrap_or_default(),
         podman: components.iter().any(|component| component.name.contains("Podman")),
+        time: info.system_time.unwrap_or_default(),
+        data_root: info.docker_root_dir.unwrap_or_default(),
+        limits: [info.memory_limit, info.cpu_shares, info.pids_limit] == [Some(true); 3],
     }
 }
 
