@@ -196,7 +196,6 @@ fn container(workload: &Workload, image: &ImageSource, ports: &[Port]) -> Result
     let declared = ports
         .iter()
         .map(|port| crate::components::pod::port(&port.name, port.number, port.protocol));
-    let (startup, readiness) = probes(image, ports);
     let base = Container {
         name: name.to_owned(),
         image: Some(image.image.to_string()),
@@ -206,32 +205,32 @@ fn container(workload: &Workload, image: &ImageSource, ports: &[Port]) -> Result
         env: list(&env),
         ports: list(&declared.collect::<Vec<_>>()),
         volume_mounts: list(&mounts),
-        startup_probe: startup,
-        readiness_probe: readiness,
+        startup_probe: startup_probe(image, ports),
         ..Container::default()
     };
     typed::merge(name, &base, &image.container, &["volumeMounts"])
 }
 
-/// Where the user gives no readiness probe: ready means that the first TCP port takes connections. Asked every second until
-/// it does for the first time, and seldom after, because to a database every such connection is a line in its log.
-fn probes(image: &ImageSource, ports: &[Port]) -> (Option<Probe>, Option<Probe>) {
+/// Where the user gives no readiness probe: a pod is ready once its first TCP port takes connections. Asked every second until
+/// it does, and not after: to a database every such connection is a line in its log, and a port that was open and closes is
+/// the end of a process, which Kubernetes sees by itself. A readiness probe beside it would make a pod ready up to its own
+/// period later, because it may ask for the first time a moment before the startup probe has succeeded.
+fn startup_probe(image: &ImageSource, ports: &[Port]) -> Option<Probe> {
     let given = |field| image.container.contains_key(field);
-    let first = ports.iter().find(|port| port.protocol == "TCP");
-    let Some(first) = first.filter(|_| !given("readinessProbe")) else {
-        return (None, None);
-    };
-    let probe = |period, failures| Probe {
+    if given("readinessProbe") || given("startupProbe") {
+        return None;
+    }
+    let first = ports.iter().find(|port| port.protocol == "TCP")?;
+    Some(Probe {
         tcp_socket: Some(TCPSocketAction {
             port: IntOrString::String(first.name.clone()),
             ..TCPSocketAction::default()
         }),
-        period_seconds: Some(period),
-        failure_threshold: Some(failures),
+        period_seconds: Some(1),
+        // An hour to come up: a failed startup probe kills the container, and that must be no surprise.
+        failure_threshold: Some(3600),
         ..Probe::default()
-    };
-    // An hour to come up: a failed startup probe kills the container, and that must be no surprise either.
-    ((!given("startupProbe")).then(|| probe(1, 3600)), Some(probe(10, 3)))
+    })
 }
 
 /// The volume of each pod. Without our labels of parts: claims outlive the workload, so that its data is never pruned.
