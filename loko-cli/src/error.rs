@@ -215,10 +215,12 @@ impl CliError {
             Self::Cluster(loko_cluster::ClusterError::Engine(_))
             | Self::Engine(_)
             | Self::Unfit { engine: true, .. } => exit::ENGINE,
+            Self::Cluster(loko_cluster::ClusterError::Helm(_) | loko_cluster::ClusterError::Chart(_))
+            | Self::Workload { .. }
+            | Self::Secrets(_) => exit::WORKLOAD,
             Self::NeedsRecreate { .. } | Self::Cluster(_) | Self::Down { .. } | Self::Unreachable { .. } => {
                 exit::CLUSTER
             }
-            Self::Workload { .. } | Self::Secrets(_) => exit::WORKLOAD,
             Self::Dns(_) | Self::DnsDown { .. } => exit::DNS,
             Self::Certificate(_) => exit::CERTIFICATE,
         }

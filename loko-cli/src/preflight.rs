@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use loko_cluster::ClusterError;
+use loko_cluster::driver::Helm;
 use loko_config::Source;
 use loko_config::model::{KubeProxyMode, Protocol};
 use loko_haproxy::portcheck::{self, Wanted};
@@ -16,11 +18,11 @@ use crate::up::{self, Observed};
 /// Kubernetes versions that kubeadm's v1beta4 configuration is read by.
 const OLDEST_KUBERNETES: (u64, u64) = (1, 31);
 
-/// Refuses what cannot work: ports in use by others, kinds of workloads that are not there yet, a Kubernetes too old.
+/// Refuses what cannot work: ports in use by others, charts without `helm`, a Kubernetes too old.
 pub(crate) async fn check(context: &Context, platform: &Platform, observed: &Observed) -> Result<(), CliError> {
     kubernetes(platform)?;
     topology(platform)?;
-    workloads(platform)?;
+    charts(platform).await?;
     machine(context, platform).await?;
     // What another environment has is refused by its name.
     let routes = Routes::new(&platform.environment, platform.address, Vec::new(), &observed.slots);
@@ -85,18 +87,15 @@ fn topology(platform: &Platform) -> Result<(), CliError> {
     Ok(())
 }
 
-fn workloads(platform: &Platform) -> Result<(), CliError> {
-    for workload in platform.environment.enabled_workloads() {
-        if !matches!(workload.source, Source::Chart(_)) {
-            continue;
-        }
-        return Err(CliError::Usage {
-            message: format!(
-                "the workload `{}` is a Helm chart, which this version cannot run yet",
-                workload.name
-            ),
-            help: "write it under `workloads.user` with an `image`, or set `enabled: false`".to_owned(),
-        });
+/// Charts need `helm`; images and the catalogue do not.
+async fn charts(platform: &Platform) -> Result<(), CliError> {
+    let environment = &platform.environment;
+    let charts = environment
+        .enabled_workloads()
+        .filter(|one| matches!(one.source, Source::Chart(_)));
+    let names: Vec<String> = charts.map(|workload| workload.name.to_string()).collect();
+    if !names.is_empty() {
+        Helm::check(&names).await.map_err(ClusterError::from)?;
     }
     Ok(())
 }

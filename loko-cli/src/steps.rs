@@ -193,6 +193,7 @@ join_tuple!(A VA, B VB, C VC, D VD);
 join_tuple!(A VA, B VB, C VC, D VD, E VE);
 join_tuple!(A VA, B VB, C VC, D VD, E VE, F VF);
 join_tuple!(A VA, B VB, C VC, D VD, E VE, F VF, G VG);
+join_tuple!(A VA, B VB, C VC, D VD, E VE, F VF, G VG, H VH);
 
 #[cfg(test)]
 mod tests {

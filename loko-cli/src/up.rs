@@ -7,8 +7,8 @@
 //! network ────┴→ nodes ─┬→ api ─┬→ foundation ───────────┤
 //!         │             │       └→ services              │
 //!         │             ├→ images ───────────────────────┴→ apply ─┬→ metrics
-//!         │             └→ kubeadm ─┬→ workers                     └→ registry
-//!         │                         └→ kubeconfig
+//!         │             └→ kubeadm ─┬→ workers                     ├→ registry
+//!         │                         └→ kubeconfig                  └→ workloads (those that wait for others, and charts)
 //!         ├→ dns → resolver
 //!         └→ edge                                   ready ← all but metrics
 //! ```
@@ -19,6 +19,9 @@ mod objects;
 mod observe;
 mod ready;
 mod registry;
+mod workloads;
+
+use futures_util::FutureExt as _;
 
 use crate::context::{Context, Platform};
 use crate::error::CliError;
@@ -26,7 +29,7 @@ use crate::progress::Outcome;
 use crate::steps::{Runner, StepReport, needs, nothing, to_run};
 
 pub(crate) use edge::{edge, forget_resolver, placement, route, tell_resolver, upstreams_there, zone};
-pub(crate) use objects::{COREDNS_IMAGE, Inputs};
+pub(crate) use objects::{COREDNS_IMAGE, Inputs, workload_key};
 pub(crate) use observe::{Observed, exists, observe};
 pub(crate) use ready::{addresses_of, urls};
 pub(crate) use registry::REGISTRY_ROLE;
@@ -172,13 +175,21 @@ pub(crate) async fn up(
     let edge = run.step("edge", "starting HAProxy", needs!(network), move |(network,), _| {
         up.edge(network)
     });
+    // Helm reads the kubeconfig, and may fetch a chart from our own registry by its name.
+    let for_helm = needs!(kubeconfig, edge, registry, resolver).shared();
+    let workloads = run.step(
+        "workloads",
+        "looking at workloads that wait for others",
+        needs!(api, apply),
+        move |(api, applied), line| up.workloads(api, applied, for_helm, line),
+    );
     let ready = run.step(
         "ready",
         "waiting until everything answers",
-        needs!(api, foundation, apply, workers, kubeconfig, registry, edge),
-        move |(api, (_, mut keys), more, (), (), (), ()), line| async move {
-            keys.extend(more);
-            ready::wait(context, platform, &api.0, &keys, &line).await?;
+        needs!(api, foundation, apply, workers, workloads, registry, edge, kubeconfig),
+        move |(api, (_, mut keys), applied, (), charts, (), (), ()), line| async move {
+            keys.extend(applied.watched.iter().chain(charts.keys()).cloned());
+            ready::wait(context, platform, &api.0, &keys, &charts, &line).await?;
             Ok(((), Outcome::Unchanged))
         },
     );
@@ -202,6 +213,7 @@ pub(crate) async fn up(
         to_run(&dns),
         to_run(&resolver),
         to_run(&edge),
+        to_run(&workloads),
         to_run(&ready),
     ])
     .await

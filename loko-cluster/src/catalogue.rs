@@ -26,7 +26,7 @@ mod entry;
 mod resolve;
 mod text;
 
-pub use entry::{Category, Entry, EntryHttp, EntryStorage};
+pub use entry::{Category, Entry, EntryHttp, EntryStorage, Rotation};
 
 /// Entries by name.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +79,8 @@ pub struct Service {
     connections: BTreeMap<String, String>,
     /// Other entries that go well with it.
     pub companions: Vec<String>,
+    /// How it follows where its secrets are made anew, if it does.
+    pub rotation: Option<Rotation>,
 }
 
 impl Catalogue {

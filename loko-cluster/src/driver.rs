@@ -3,10 +3,13 @@
 mod api;
 mod bootstrap;
 mod evidence;
+mod helm;
 mod images;
 mod marks;
 mod opening;
+mod releases;
 mod watch;
 
 pub use api::{KubeApi, PodLogOptions};
 pub use bootstrap::{Cluster, NodeState, fresh_token};
+pub use helm::{Found, Helm};

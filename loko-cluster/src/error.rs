@@ -32,6 +32,14 @@ pub enum ClusterError {
     #[error(transparent)]
     #[diagnostic(code(loko::cluster::registry_source))]
     RegistrySource(#[from] loko_registry::SourceError),
+    /// A chart has no origin.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Chart(#[from] crate::charts::ChartError),
+    /// Helm.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Helm(#[from] HelmError),
     /// A kubeconfig cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -86,5 +94,61 @@ pub enum ClusterError {
         /// The template engine's word.
         #[source]
         source: askama::Error,
+    },
+}
+
+/// Failure of Helm, or of git for it.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Diagnostic)]
+#[non_exhaustive]
+pub enum HelmError {
+    /// There is none.
+    #[error("`helm` is not on PATH, and workloads are Helm charts: {workloads}")]
+    #[diagnostic(
+        code(loko::helm::missing),
+        help("install Helm 3.14 or newer (https://helm.sh/docs/intro/install), or set `enabled: false` for them")
+    )]
+    Missing {
+        /// Which ones.
+        workloads: String,
+    },
+    /// It is too old.
+    #[error("the `helm` on PATH is {found}; 3.14 or newer is needed")]
+    #[diagnostic(code(loko::helm::too_old), help("update it: https://helm.sh/docs/intro/install"))]
+    TooOld {
+        /// What it said of itself.
+        found: String,
+    },
+    /// A folder without a chart.
+    #[error("{path} holds no Helm chart: there is no Chart.yaml")]
+    #[diagnostic(
+        code(loko::helm::no_chart),
+        help("`config.chart` is a folder as seen from loko.yaml, or the archive of a chart")
+    )]
+    NoChart {
+        /// Where it was looked for.
+        path: String,
+    },
+    /// A release of that name is not ours.
+    #[error("a Helm release `{name}` is in the namespace {namespace} that loko did not install")]
+    #[diagnostic(
+        code(loko::helm::foreign),
+        help(
+            "give the workload another name, or take the release away: `helm uninstall {name} --namespace {namespace}`"
+        )
+    )]
+    Foreign {
+        /// Its name.
+        name: String,
+        /// Where it is.
+        namespace: String,
+    },
+    /// A program failed.
+    #[error("failed to {action}: {said}")]
+    #[diagnostic(code(loko::helm::failed))]
+    Failed {
+        /// What it was to do.
+        action: String,
+        /// Its own last words.
+        said: String,
     },
 }

@@ -11,6 +11,7 @@
 pub mod addresses;
 pub mod catalogue;
 pub mod certificates;
+pub mod charts;
 pub mod cni;
 pub mod components;
 pub mod drain;

@@ -41,6 +41,15 @@ impl ObjectChange {
         }
     }
 
+    /// The part that it is for, where it is not a deletion.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        match self {
+            Self::Create(manifest) | Self::Update(manifest) => manifest.part(),
+            Self::Delete(_) => None,
+        }
+    }
+
     /// `create`, `update` or `delete`.
     #[must_use]
     pub fn verb(&self) -> &'static str {
@@ -68,6 +77,19 @@ impl ObjectPlan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes().next().is_none()
+    }
+
+    /// Takes out what is created and updated for the given parts, by part: what has to wait for something.
+    pub fn set_aside(&mut self, parts: &BTreeSet<String>) -> BTreeMap<String, Vec<ObjectChange>> {
+        let mut aside: BTreeMap<String, Vec<ObjectChange>> = BTreeMap::new();
+        let all = std::mem::take(&mut self.objects);
+        for change in all {
+            match change.part().filter(|part| parts.contains(*part)).map(str::to_owned) {
+                Some(part) => aside.entry(part).or_default().push(change),
+                None => self.objects.push(change),
+            }
+        }
+        aside
     }
 
     /// All changes in order.
@@ -167,6 +189,21 @@ mod tests {
                 "delete Secret old"
             ]
         );
+    }
+
+    #[test]
+    fn what_has_to_wait_is_set_aside() {
+        let other = manifest("ConfigMap", "b", "").of_part("q");
+        let mut plan = objects(vec![manifest("ConfigMap", "a", ""), other], &BTreeMap::new());
+        let aside = plan.set_aside(&BTreeSet::from(["q".to_owned(), "r".to_owned()]));
+        assert_eq!(
+            plan.changes()
+                .map(ObjectChange::key)
+                .map(|key| key.name)
+                .collect::<Vec<_>>(),
+            ["a"]
+        );
+        assert_eq!(aside.into_keys().collect::<Vec<_>>(), ["q"]);
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+mod failure;
+
+pub use failure::{Failure, failure, of_newest};
+
 /// Kinds that take time to become ready and say so in their status.
 pub const WATCHED: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
 

@@ -1,7 +1,7 @@
 //! What the user runs, as typed objects.
 //!
 //! ```text
-//! Workload ─┬─ image::objects ──→ ConfigMap, Service, Deployment or StatefulSet ─┐
+//! Workload ─┬─ image::objects ──→ ConfigMap, Service, Deployment or StatefulSet ─┐  (of an image; a chart's are Helm's)
 //!           └─ routes::objects ─→ Ingress, IngressRouteTCP, IngressRouteUDP ─────┴─→ part `workload-<name>`
 //!                  ↑ slots
 //! ```
@@ -32,17 +32,15 @@ pub struct WorkloadContext<'a> {
 /// Why a workload cannot be rendered.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, miette::Diagnostic)]
 pub enum WorkloadError {
-    /// A kind of workload that this version does not deploy.
-    #[error("deploy `{workload}`: {kind} are not part of this version yet")]
+    /// A workload of the catalogue that the catalogue was not applied to ([`crate::catalogue::Catalogue::resolve`]).
+    #[error("deploy `{workload}`: the catalogue was not applied to it")]
     #[diagnostic(
-        code(loko::workload::not_yet),
-        help("set `enabled: false` for it, or describe it as a workload of the kind `image`")
+        code(loko::workload::not_resolved),
+        help("this is a mistake in loko: please report it")
     )]
-    NotYet {
+    NotResolved {
         /// Its name.
         workload: String,
-        /// `workloads of the catalogue`, …
-        kind: &'static str,
     },
     /// The given slots lack a port.
     #[error("route {protocol} port {port} of `{workload}`: it has no entry point")]
@@ -115,6 +113,16 @@ pub fn images(workload: &Workload) -> Vec<String> {
     list
 }
 
+/// The service that the ways into a workload lead to: its own, or for a chart the one that `http.service` names.
+#[must_use]
+pub fn service_of(workload: &Workload) -> &str {
+    let given = workload.http.as_ref().and_then(|http| http.service.as_deref());
+    match workload.source {
+        Source::Chart(_) => given.unwrap_or(workload.name.as_str()),
+        Source::Image(_) | Source::Catalogue { .. } => workload.name.as_str(),
+    }
+}
+
 /// The part of a workload: `workload-<name>`, shortened with a hash where a label's 63 bytes do not hold it.
 #[must_use]
 pub fn part(workload: &str) -> String {
@@ -141,17 +149,16 @@ fn objects(
     workload: &Workload,
     context: WorkloadContext<'_>,
 ) -> Result<Vec<Manifest>, WorkloadError> {
-    let not_yet = |kind| WorkloadError::NotYet {
+    let not_resolved = || WorkloadError::NotResolved {
         workload: workload.name.to_string(),
-        kind,
-    };
-    let image = match &workload.source {
-        Source::Image(image) => image,
-        Source::Catalogue { .. } => return Err(not_yet("workloads of the catalogue")),
-        Source::Chart(_) => return Err(not_yet("Helm charts")),
     };
     let mut objects = Objects::of(&part(workload.name.as_str()));
-    image::add(&mut objects, environment, workload, image)?;
+    match &workload.source {
+        Source::Image(image) => image::add(&mut objects, environment, workload, image)?,
+        // Helm makes what runs ([`crate::charts`]); the ways in are ours.
+        Source::Chart(_) => {}
+        Source::Catalogue { .. } => return Err(not_resolved()),
+    }
     routes::add(&mut objects, environment, workload, context)?;
     Ok(objects.into_list())
 }

@@ -1,11 +1,13 @@
 //! Reads the facts of a status, all at once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use loko_cluster::ObjectKey;
 use loko_cluster::driver::KubeApi;
 use loko_cluster::nodes::{self, Role};
+use loko_config::model::Source;
 use loko_dns::probe::{Kind, Limits};
 use loko_engine::{ContainerFacts, ContainerState};
 use loko_registry::{RegistrySpec, manifests};
@@ -173,23 +175,60 @@ impl View<'_> {
 
     async fn workloads(&self, platform: &Platform) -> Vec<Item> {
         let environment = &platform.environment;
-        let namespace = environment.workloads.namespace.to_string();
+        let has_charts = environment
+            .enabled_workloads()
+            .any(|workload| matches!(workload.source, Source::Chart(_)));
+        let mut charts = BTreeMap::new();
+        if let (Some(api), true) = (self.api, has_charts) {
+            charts = api.release_objects().await.unwrap_or_default();
+        }
+        let namespace = environment.workloads.namespace.as_str();
         let items = environment.enabled_workloads().map(|workload| {
-            let kind = if workload.storage.is_some() {
-                "StatefulSet"
-            } else {
-                "Deployment"
-            };
-            let key = ObjectKey {
-                api_version: "apps/v1".to_owned(),
-                kind: kind.to_owned(),
-                namespace: Some(namespace.clone()),
-                name: workload.name.to_string(),
-            };
+            let name = workload.name.to_string();
             let addresses = up::addresses_of(platform, workload);
-            async move { self.one(workload.name.as_str(), &key, addresses).await }
+            let of_chart = charts.get(&(namespace.to_owned(), name.clone()));
+            async move {
+                if !matches!(workload.source, Source::Chart(_)) {
+                    return self
+                        .one(&name, &up::workload_key(environment, workload), addresses)
+                        .await;
+                }
+                self.chart(
+                    &name,
+                    namespace,
+                    of_chart.map(Vec::as_slice).unwrap_or_default(),
+                    addresses,
+                )
+                .await
+            }
         });
         futures_util::future::join_all(items).await
+    }
+
+    /// A chart is as well as the worst of its objects; one without any, as its release.
+    async fn chart(&self, name: &str, namespace: &str, keys: &[ObjectKey], addresses: Vec<String>) -> Item {
+        let whole = |state, detail: &str| Item {
+            name: name.to_owned(),
+            state,
+            detail: detail.to_owned(),
+            addresses: addresses.clone(),
+        };
+        let Some(api) = self.api else {
+            return whole(self.state, "the Kubernetes API does not answer");
+        };
+        let releases = api.releases().await.unwrap_or_default();
+        let release = releases
+            .iter()
+            .find(|one| one.name == name && one.namespace == namespace);
+        match release.map(|release| release.status.as_str()) {
+            None => return whole(State::Down, "its chart is not installed; `loko create` installs it"),
+            Some("deployed") => {}
+            Some(status) => return whole(State::Down, &format!("its release is {status}; `loko create` mends it")),
+        }
+        let objects = keys.iter().map(|key| self.one(name, key, addresses.clone()));
+        let objects = futures_util::future::join_all(objects).await;
+        let worst = objects.into_iter().max_by_key(|item| item.state);
+        worst.unwrap_or_else(|| whole(State::Up, "installed"))
     }
 }
 

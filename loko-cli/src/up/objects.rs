@@ -5,10 +5,15 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
-use loko_cluster::plan::{self, LiveObject, ObjectPlan};
-use loko_cluster::secrets::Secrets;
+use jiff::Timestamp;
+use loko_cluster::catalogue::Rotation;
+use loko_cluster::driver::KubeApi;
+use loko_cluster::plan::{self, LiveObject, ObjectChange};
+use loko_cluster::secrets::{Secrets, object_name};
 use loko_cluster::wanted::{self, WantedInput};
-use loko_cluster::{ClusterError, Manifest, ObjectKey, addresses, components};
+use loko_cluster::{ClusterError, Manifest, ObjectKey, addresses, components, workloads};
+use loko_config::Environment;
+use loko_config::model::Workload;
 use loko_config::names::HostName;
 use loko_config::slots::{PortKey, Slot};
 use loko_dns::zone::Zone;
@@ -104,7 +109,7 @@ impl Up<'_> {
         let watched = watched(&manifests);
         let plan = plan::objects(manifests, &parts(&live, |part| FOUNDATION.contains(&part)));
         api.carry_out(&plan).await?;
-        Ok(((Arc::new(inputs), watched), applied(&plan)))
+        Ok(((Arc::new(inputs), watched), done(plan.changes())))
     }
 
     pub(super) async fn apply(
@@ -112,20 +117,61 @@ impl Up<'_> {
         (api, live): Api,
         inputs: Arc<Inputs>,
         secrets: Arc<Secrets>,
-    ) -> Stepped<Vec<ObjectKey>> {
+    ) -> Stepped<Arc<Applied>> {
         let manifests = wanted::platform(
             &self.platform.environment,
             &inputs.wanted(self.platform, &self.observed.slots),
             &secrets,
         )?;
-        let watched = watched(&manifests);
         let late = components::metrics_server::PART;
-        let plan = plan::objects(
+        let mut applied = Applied {
+            watched: watched(&manifests),
+            ..Applied::default()
+        };
+        for manifest in &manifests {
+            if let (true, Some(part)) = (is_watched(&manifest.key()), manifest.part()) {
+                let keys: &mut Vec<ObjectKey> = applied.by_part.entry(part.to_owned()).or_default();
+                keys.push(manifest.key());
+            }
+        }
+        let mut plan = plan::objects(
             manifests,
             &parts(&live, |part| !FOUNDATION.contains(&part) && part != late),
         );
+        let waiting = self.platform.environment.enabled_workloads();
+        let waiting = waiting.filter(|workload| !workload.depends_on.is_empty());
+        let waiting = waiting
+            .map(|workload| workloads::part(workload.name.as_str()))
+            .collect();
+        applied.aside = plan.set_aside(&waiting);
         api.carry_out(&plan).await?;
-        Ok((watched, applied(&plan)))
+        self.follow_secrets(&api, plan.changes()).await?;
+        let outcome = done(plan.changes());
+        Ok((Arc::new(applied), outcome))
+    }
+
+    /// Starts workloads again that read their secrets when they start, and whose secrets are others now.
+    pub(super) async fn follow_secrets(
+        self,
+        api: &KubeApi,
+        changes: impl Iterator<Item = &ObjectChange>,
+    ) -> Result<(), CliError> {
+        let environment = &self.platform.environment;
+        let renewed: BTreeSet<String> = changes
+            .filter(|change| matches!(change, ObjectChange::Update(_)) && change.key().kind == "Secret")
+            .map(|change| change.key().name)
+            .collect();
+        for workload in environment.enabled_workloads() {
+            let service = self.platform.services.get(workload.name.as_str());
+            let follows = service.is_some_and(|service| service.rotation == Some(Rotation::Restart));
+            if follows && renewed.contains(&object_name(workload.name.as_str())) {
+                let key = workload_key(environment, workload);
+                if api.get(&key).await?.is_some() {
+                    api.restart(&key, Timestamp::now()).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// metrics-server comes last, and is not waited for: nothing else needs it, and it takes work from what is waited for.
@@ -141,13 +187,39 @@ impl Up<'_> {
                 .await?;
         }
         api.carry_out(&plan).await?;
-        Ok(((), applied(&plan)))
+        Ok(((), done(plan.changes())))
     }
 }
 
-fn applied(plan: &ObjectPlan) -> Outcome {
-    let changes: Vec<String> = plan
-        .changes()
+/// What `apply` did, for the steps after it.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Objects that take time to become ready.
+    pub(super) watched: Vec<ObjectKey>,
+    /// The same by part.
+    pub(super) by_part: BTreeMap<String, Vec<ObjectKey>>,
+    /// Changes that wait for other workloads, by part.
+    pub(super) aside: BTreeMap<String, Vec<ObjectChange>>,
+}
+
+/// What runs the pods of a workload of an image.
+pub(crate) fn workload_key(environment: &Environment, workload: &Workload) -> ObjectKey {
+    let kind = if workload.storage.is_some() {
+        "StatefulSet"
+    } else {
+        "Deployment"
+    };
+    ObjectKey {
+        api_version: "apps/v1".to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some(environment.workloads.namespace.to_string()),
+        name: workload.name.to_string(),
+    }
+}
+
+/// A few changes by name, many as a number.
+pub(super) fn done<'a>(changes: impl Iterator<Item = &'a ObjectChange>) -> Outcome {
+    let changes: Vec<String> = changes
         .map(|change| format!("{} {}", change.verb(), change.key()))
         .collect();
     match changes.as_slice() {
@@ -157,10 +229,13 @@ fn applied(plan: &ObjectPlan) -> Outcome {
     }
 }
 
+fn is_watched(key: &ObjectKey) -> bool {
+    loko_cluster::readiness::WATCHED.contains(&key.kind.as_str())
+}
+
 /// Objects that take time to become ready.
 fn watched(manifests: &[Manifest]) -> Vec<ObjectKey> {
-    let slow = |key: &ObjectKey| loko_cluster::readiness::WATCHED.contains(&key.kind.as_str());
-    manifests.iter().map(Manifest::key).filter(slow).collect()
+    manifests.iter().map(Manifest::key).filter(is_watched).collect()
 }
 
 /// Those of `live` whose part is of interest.

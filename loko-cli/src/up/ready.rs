@@ -31,12 +31,13 @@ const HELD: Duration = Duration::from_millis(60);
 /// Limit for the pods of a node that was started to tell of themselves.
 const TOLD_LIMIT: Duration = Duration::from_mins(2);
 
-/// Waits for nodes, objects and the way in.
+/// Waits for nodes, objects and the way in. `charts`: whose the objects of charts are.
 pub(super) async fn wait(
     context: &Context,
     platform: &Platform,
     api: &KubeApi,
     keys: &[ObjectKey],
+    charts: &BTreeMap<ObjectKey, String>,
     line: &Line,
 ) -> Result<(), CliError> {
     let nodes = nodes::names(&platform.environment).map(|(name, ..)| ObjectKey {
@@ -49,13 +50,9 @@ pub(super) async fn wait(
     let all: Vec<ObjectKey> = nodes
         .chain(keys.iter().filter(|key| is_waited_for(key)).cloned())
         .collect();
-    try_join_all(all.iter().map(|key| async move {
-        let told = |why: &str| line.tell(&format!("{key}: {why}"));
-        api.wait_ready(key, OBJECT_LIMIT, told)
-            .await
-            .map_err(|error| of_workload(platform, key, error))
-    }))
-    .await?;
+    let told = |key: &ObjectKey, why: &str| line.tell(&format!("{key}: {why}"));
+    let waited = api.wait_all_ready(&all, OBJECT_LIMIT, told).await;
+    waited.map_err(|(key, error)| of_workload(platform, charts, &key, error))?;
     line.tell("asking by name through the whole path");
     let urls = urls(platform);
     let asked = if urls.is_empty() { vec![unnamed(platform)] } else { urls };
@@ -140,34 +137,36 @@ fn is_waited_for(key: &ObjectKey) -> bool {
         && !key.name.starts_with("registry-mirror-")
 }
 
-/// A failure of a workload's own object is the workload's.
-fn of_workload(platform: &Platform, key: &ObjectKey, error: ClusterError) -> CliError {
-    let is_one = platform
-        .environment
-        .workloads
-        .list
-        .iter()
-        .any(|workload| workload.name.as_str() == key.name);
-    let is_there = key.namespace.as_deref() == Some(platform.environment.workloads.namespace.as_str());
-    if let (
-        true,
-        true,
-        ClusterError::NotReady {
-            reason,
+/// A failure of a workload's own object is the workload's. `charts`: whose the objects of charts are.
+pub(super) fn of_workload(
+    platform: &Platform,
+    charts: &BTreeMap<ObjectKey, String>,
+    key: &ObjectKey,
+    error: ClusterError,
+) -> CliError {
+    let environment = &platform.environment;
+    let is_there = key.namespace.as_deref() == Some(environment.workloads.namespace.as_str());
+    let own = environment.workloads.list.iter().map(|workload| workload.name.as_str());
+    let own = own
+        .filter(|name| is_there && *name == key.name)
+        .map(str::to_owned)
+        .next();
+    match (charts.get(key).cloned().or(own), error) {
+        (
+            Some(name),
+            ClusterError::NotReady {
+                reason,
+                evidence,
+                seconds,
+                ..
+            },
+        ) => CliError::Workload {
+            name,
+            reason: format!("{reason} (after {seconds} s)"),
             evidence,
-            seconds,
-            ..
         },
-    ) = (is_one, is_there, &error)
-    {
-        let reason = format!("{reason} after {seconds} s");
-        return CliError::Workload {
-            name: key.name.clone(),
-            reason,
-            evidence: evidence.clone(),
-        };
+        (_, error) => error.into(),
     }
-    error.into()
 }
 
 /// Every URL of the enabled workloads.

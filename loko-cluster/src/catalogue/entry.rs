@@ -50,6 +50,9 @@ pub struct Entry {
     /// How its secrets are made.
     #[serde(default)]
     pub secrets: BTreeMap<String, Recipe>,
+    /// How it follows where its secrets are made anew. Default: it does not, because it keeps them in its data.
+    #[serde(default)]
+    pub rotation: Option<Rotation>,
     /// Fields of Kubernetes' `Container`.
     #[serde(default)]
     pub container: Map<String, Value>,
@@ -91,6 +94,14 @@ pub enum Category {
     Ui,
     /// Everything else.
     Utility,
+}
+
+/// How a service follows where its secrets are made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotation {
+    /// It reads them at each start, and so is started again.
+    Restart,
 }
 
 /// The key `http` of an entry.

@@ -67,6 +67,7 @@ pub(super) fn workload(
         user: entry.user.as_ref().map(connection).transpose().map_err(error)?,
         connections: connections.collect::<Result<_, String>>().map_err(error)?,
         companions: entry.companions.clone(),
+        rotation: entry.rotation,
     };
     workload.source = Source::Image(Box::new(image));
     Ok((workload, service))

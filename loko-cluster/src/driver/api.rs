@@ -149,6 +149,37 @@ impl KubeApi {
         }
     }
 
+    /// The metadata of all objects of a kind, as objects that have nothing else: of secrets, nothing secret.
+    pub async fn list_metadata(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        selector: &str,
+    ) -> Result<Vec<Value>, ClusterError> {
+        let params = ListParams::default().labels(selector);
+        let found = self.api(api_version, kind, namespace).list_metadata(&params).await;
+        let list = found.map_err(failed(format!("list {kind}")))?;
+        Ok(list
+            .items
+            .iter()
+            .filter_map(|item| Some(serde_json::json!({"metadata": serde_json::to_value(&item.metadata).ok()?})))
+            .collect())
+    }
+
+    /// Carries out changes that stand on nothing that is not there: all at once.
+    pub async fn carry_out_all(&self, changes: &[ObjectChange]) -> Result<(), ClusterError> {
+        let changes: Vec<_> = changes.iter().map(|change| self.change(change).boxed()).collect();
+        stream::iter(changes).buffer_unordered(CONCURRENT).try_collect().await
+    }
+
+    /// Has the pods of a deployment or stateful set made anew, one after the other, as `kubectl rollout restart` does.
+    pub async fn restart(&self, key: &ObjectKey, now: jiff::Timestamp) -> Result<(), ClusterError> {
+        let at = serde_json::json!({"kubectl.kubernetes.io/restartedAt": now.to_string()});
+        let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": at}}}});
+        self.merge(key, &patch).await
+    }
+
     /// All objects that carry [`PART`], with what they were applied from. Only their metadata is read.
     pub async fn live_objects(&self) -> Result<BTreeMap<ObjectKey, LiveObject>, ClusterError> {
         let params = ListParams::default().labels(PART);
@@ -194,14 +225,7 @@ impl KubeApi {
     /// Carries a plan out: foundations, then all others at once, then deletions.
     pub async fn carry_out(&self, plan: &ObjectPlan) -> Result<(), ClusterError> {
         for phase in [&plan.foundations, &plan.objects, &plan.deletions] {
-            let mut changes = Vec::with_capacity(phase.len());
-            for change in phase {
-                changes.push(self.change(change).boxed());
-            }
-            stream::iter(changes)
-                .buffer_unordered(CONCURRENT)
-                .try_collect::<()>()
-                .await?;
+            self.carry_out_all(phase).await?;
         }
         Ok(())
     }

@@ -62,10 +62,17 @@ impl KubeApi {
                 }
             }
         }
+        text.push_str(&self.warnings(namespace, &key.name).await);
+        text
+    }
+
+    /// The last warnings about objects whose names begin so.
+    pub async fn warnings(&self, namespace: &str, name: &str) -> String {
+        let mut text = String::new();
         let events = self.list("v1", "Event", Some(namespace), "").await.unwrap_or_default();
         let about = |event: &&Value| {
             let object = event["involvedObject"]["name"].as_str().unwrap_or_default();
-            event["type"] == "Warning" && object.starts_with(&key.name)
+            event["type"] == "Warning" && object.starts_with(name)
         };
         for event in events.iter().filter(about).rev().take(5) {
             let word = |field: &str| event[field].as_str().unwrap_or_default().to_owned();

@@ -1,62 +1,135 @@
 //! Waiting for objects by watching them: nothing here polls.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use kube::api::DynamicObject;
 use kube::runtime::watcher::{self, Event, watch_object, watcher};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::KubeApi;
 use crate::error::ClusterError;
 use crate::manifest::ObjectKey;
-use crate::readiness::{self, Readiness};
+use crate::readiness::{self, Failure, Readiness};
 
 impl KubeApi {
     /// Resolves when an object is ready ([`readiness::of`]); `told` hears what it waits for whenever that changes.
-    /// Fails after `limit` with the evidence: pods, events and log lines.
+    /// Fails after `limit`, or as soon as its pods will not come up ([`readiness::failure`]), with the evidence: pods, events and
+    /// log lines.
     pub async fn wait_ready(
         &self,
         key: &ObjectKey,
         limit: Duration,
-        mut told: impl FnMut(&str),
+        told: impl FnMut(&str),
     ) -> Result<(), ClusterError> {
+        self.wait_among(key, limit, &Hopeful::new(1), told).await
+    }
+
+    /// The same for several, all at once; `told` hears of which. A program that ends over and over fails all only once every
+    /// other is ready or fails as well: it may need one of them.
+    pub async fn wait_all_ready(
+        &self,
+        keys: &[ObjectKey],
+        limit: Duration,
+        told: impl Fn(&ObjectKey, &str) + Sync,
+    ) -> Result<(), (ObjectKey, ClusterError)> {
+        let hopeful = Hopeful::new(keys.len());
+        let all = keys.iter().map(|key| async {
+            let waited = self.wait_among(key, limit, &hopeful, |why: &str| told(key, why)).await;
+            waited.map_err(|error| (key.clone(), error))
+        });
+        try_join_all(all).await.map(drop)
+    }
+
+    async fn wait_among(
+        &self,
+        key: &ObjectKey,
+        limit: Duration,
+        hopeful: &Hopeful,
+        told: impl FnMut(&str),
+    ) -> Result<(), ClusterError> {
+        let started = Instant::now();
         let mut reason = "it is not there yet".to_owned();
-        let watched = async {
-            let mut stream = std::pin::pin!(watch_object(self.api_of(key), &key.name));
-            loop {
-                match stream.try_next().await {
+        match tokio::time::timeout(limit, self.watched(key, hopeful, &mut reason, told)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(failure)) => reason = failure,
+            Err(_) => {}
+        }
+        Err(ClusterError::NotReady {
+            what: key.to_string(),
+            seconds: started.elapsed().as_secs(),
+            reason,
+            evidence: self.evidence(key).await,
+        })
+    }
+
+    /// Ends when the object is ready, or with the reason why its pods will not come up. `reason`: what it waits for.
+    async fn watched(
+        &self,
+        key: &ObjectKey,
+        hopeful: &Hopeful,
+        reason: &mut String,
+        mut told: impl FnMut(&str),
+    ) -> Result<(), String> {
+        let mut share = hopeful.join();
+        let mut objects = std::pin::pin!(watch_object(self.api_of(key), &key.name));
+        // Pods are watched only of what is not ready at once.
+        let mut pods = None;
+        let mut known: BTreeMap<String, Value> = BTreeMap::new();
+        let mut failing: Option<(Failure, Instant)> = None;
+        loop {
+            let end = failing.as_ref().map(|(failure, since)| *since + failure.patience);
+            let end = end.filter(|_| share.counts(failing.as_ref().is_some_and(|(failure, _)| failure.is_crash)));
+            tokio::select! {
+                event = objects.try_next() => match event {
                     Ok(Some(Some(object))) => {
                         let mut object = serde_json::to_value(object).unwrap_or(Value::Null);
                         object["kind"] = key.kind.clone().into();
                         match readiness::of(&object) {
-                            Readiness::Ready => return,
-                            Readiness::Waiting(why) if why != reason => {
+                            Readiness::Ready => return Ok(()),
+                            Readiness::Waiting(why) if why != *reason => {
                                 told(&why);
-                                reason = why;
+                                *reason = why;
                             }
                             Readiness::Waiting(_) => {}
+                        }
+                        if pods.is_none() && let Some(selector) = selector(&object) {
+                            let config = watcher::Config::default().labels(&selector);
+                            let stream = watcher(self.api("v1", "Pod", key.namespace.as_deref()), config);
+                            pods = Some(Box::pin(stream));
                         }
                     }
                     Ok(_) => {}
                     // The watcher starts again by itself; the API may just be restarting.
                     Err(error) => {
-                        reason = error.to_string();
-                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        *reason = error.to_string();
+                        tokio::time::sleep(AGAIN).await;
                     }
+                },
+                event = next_of(&mut pods) => match event {
+                    Ok(Some(event)) => note(&mut known, event),
+                    Ok(None) => pods = None,
+                    Err(_) => tokio::time::sleep(AGAIN).await,
+                },
+                () = share.changed() => {}
+                () = until(end) => {
+                    return Err(failing.map(|(failure, _)| failure.reason).unwrap_or_default());
                 }
             }
-        };
-        if tokio::time::timeout(limit, watched).await.is_ok() {
-            return Ok(());
+            failing = match (readiness::of_newest(known.values()), failing) {
+                (Some(now), Some((before, since))) if now.is_crash == before.is_crash => Some((now, since)),
+                (Some(now), _) => {
+                    told(&now.reason);
+                    Some((now, Instant::now()))
+                }
+                (None, _) => None,
+            };
+            share.set(failing.is_none());
         }
-        Err(ClusterError::NotReady {
-            what: key.to_string(),
-            seconds: limit.as_secs(),
-            reason,
-            evidence: self.evidence(key).await,
-        })
     }
 
     /// Resolves when no pod's status is from before its node was started ([`readiness::is_stale`]) and each pod of `ours` on
@@ -113,6 +186,100 @@ impl KubeApi {
         // Past the limit there is a better place to say what is wrong.
         let _ = tokio::time::timeout(limit, watched).await;
     }
+}
+
+/// Pause before a watch that failed is looked at again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How many of those that are waited for together may still come up by waiting.
+struct Hopeful(watch::Sender<usize>);
+
+/// One of them.
+struct Share<'a> {
+    all: &'a Hopeful,
+    seen: watch::Receiver<usize>,
+    counted: bool,
+}
+
+impl Hopeful {
+    fn new(count: usize) -> Self {
+        Self(watch::Sender::new(count))
+    }
+
+    fn join(&self) -> Share<'_> {
+        Share {
+            all: self,
+            seen: self.0.subscribe(),
+            counted: true,
+        }
+    }
+}
+
+impl Share<'_> {
+    fn set(&mut self, counted: bool) {
+        if counted != self.counted {
+            self.counted = counted;
+            let change = |count: &mut usize| *count = if counted { *count + 1 } else { count.saturating_sub(1) };
+            self.all.0.send_modify(change);
+        }
+    }
+
+    /// Whether a failure counts now: a crash does only when nobody else is on the way up.
+    fn counts(&self, is_crash: bool) -> bool {
+        !is_crash || *self.seen.borrow() == 0
+    }
+
+    async fn changed(&mut self) {
+        // Its sender lives as long as this does.
+        let _ = self.seen.changed().await;
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+type Pods = Option<std::pin::Pin<Box<dyn futures_util::Stream<Item = watcher::Result<Event<DynamicObject>>> + Send>>>;
+
+/// The next event of a stream that may not be there yet.
+async fn next_of(pods: &mut Pods) -> watcher::Result<Option<Event<DynamicObject>>> {
+    match pods {
+        Some(stream) => stream.try_next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Keeps what pods say of themselves.
+fn note(known: &mut BTreeMap<String, Value>, event: Event<DynamicObject>) {
+    let name = |pod: &DynamicObject| pod.metadata.name.clone().unwrap_or_default();
+    match event {
+        Event::Apply(pod) | Event::InitApply(pod) => {
+            known.insert(name(&pod), serde_json::to_value(pod).unwrap_or(Value::Null));
+        }
+        Event::Delete(pod) => {
+            known.remove(&name(&pod));
+        }
+        Event::Init => known.clear(),
+        Event::InitDone => {}
+    }
+}
+
+/// The pods of a deployment, a set or a job, as a label selector.
+fn selector(object: &Value) -> Option<String> {
+    let labels = object.pointer("/spec/selector/matchLabels")?.as_object()?;
+    let pairs = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
+    Some(pairs.collect::<Vec<_>>().join(","))
 }
 
 /// Whether a pod's status is too old to count, or it is one of ours that was started with its node and is not ready yet.

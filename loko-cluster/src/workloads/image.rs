@@ -24,6 +24,8 @@ const DATA: &str = "data";
 const FILES: &str = "files";
 /// The class that kind's node images bring.
 const STORAGE_CLASS: &str = "standard";
+/// How long a pod without a probe must run to count as available: one that ends at once was ready for a moment.
+const UNPROBED_SECONDS: i32 = 3;
 
 pub(super) fn add(
     objects: &mut Objects,
@@ -57,6 +59,7 @@ pub(super) fn add(
             spec: DeploymentSpec {
                 replicas,
                 selector: app_selector(name),
+                min_ready_seconds: (!is_probed(&template)).then_some(UNPROBED_SECONDS),
                 template,
                 ..DeploymentSpec::default()
             },
@@ -72,6 +75,8 @@ pub(super) fn add(
             spec: StatefulSetSpec {
                 replicas,
                 selector: app_selector(name),
+                // In order, a pod that does not come up would never be replaced by one of a mended set.
+                pod_management_policy: Some("Parallel".to_owned()),
                 service_name: (!ports.is_empty()).then(|| name.to_owned()),
                 template,
                 volume_claim_templates: Some(vec![claim(name, size.as_str())]),
@@ -81,6 +86,13 @@ pub(super) fn add(
         })?,
     }
     Ok(())
+}
+
+fn is_probed(template: &PodTemplateSpec) -> bool {
+    let containers = template.spec.iter().flat_map(|pod| &pod.containers);
+    containers
+        .into_iter()
+        .any(|container| container.readiness_probe.is_some())
 }
 
 /// One port of the pods and of the service.

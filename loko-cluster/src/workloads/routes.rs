@@ -123,7 +123,7 @@ fn route_metadata(workload: &Workload, port: WorkloadPort, namespace: &str) -> O
 fn route(workload: &Workload, port: WorkloadPort) -> Route {
     Route {
         services: vec![RouteService {
-            name: workload.name.to_string(),
+            name: super::service_of(workload).to_owned(),
             port: Some(port.port.get()),
             kind: None,
         }],

@@ -99,12 +99,26 @@ workloads:
 }
 
 #[test]
-fn what_is_not_deployed_yet_is_said() {
+fn a_workload_of_the_catalogue_is_resolved_first() {
     let error = render("name: dev\nworkloads: {system: [{name: postgres}]}\n").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "deploy `postgres`: workloads of the catalogue are not part of this version yet"
+        "deploy `postgres`: the catalogue was not applied to it"
     );
+}
+
+#[test]
+fn of_a_chart_the_ways_in_are_ours() {
+    let parts = render(
+        "name: dev\nworkloads: {user: [{name: a, config: {chart: ./a}, http: {port: 80, service: a-web}, ports: [5432]}]}\n",
+    )
+    .unwrap();
+    let objects = &parts["workload-a"];
+    let kinds: Vec<String> = objects.iter().map(|object| object.key().kind).collect();
+    assert_eq!(kinds, ["Ingress", "IngressRouteTCP"]);
+    for object in objects {
+        assert!(object.value().to_string().contains("\"name\":\"a-web\""), "{object:?}");
+    }
 }
 
 #[test]
