@@ -7,7 +7,7 @@
 #   # debian: PACKAGE   the Debian package whose version the tag claims
 #   # part-of: node     only there for the node image: of no use where that one is pulled
 #   # given: VARIABLE   made only when that variable names the file to copy
-#   # with: laboratory  made only when `bed up --with laboratory` asks for it
+#   # with: WORD        made only when `bed up --with WORD` asks for it: laboratory, catalogue
 
 # image_field DIRECTORY FIELD: the field's value, versions filled in.
 image_field() {
@@ -26,12 +26,13 @@ image_parents() {
 
 # wanted_images MODE: the directories of all that this machine needs.
 wanted_images() {
-  local path directory variable
+  local path directory variable with
   for path in "$here"/images/*/; do
     directory=$(basename "$path")
     variable=$(image_field "$directory" given)
     if [ "$1" = pull ] && [ "$(image_field "$directory" part-of)" = node ]; then continue; fi
-    if [ -n "$(image_field "$directory" with)" ] && [ -z "${with_laboratory:-}" ]; then continue; fi
+    with=$(image_field "$directory" with)
+    if [ -n "$with" ] && [[ " ${with_images:-} " != *" $with "* ]]; then continue; fi
     if [ "$1" = build ] && [ -n "$variable" ] && [ ! -f "${!variable:-}" ]; then continue; fi
     echo "$directory"
   done
@@ -170,6 +171,8 @@ check_debian_version() {
   package=$(image_field "$1" debian)
   [ -n "$package" ] || return 0
   version=$(docker run --rm --network none --entrypoint dpkg-query "$2" -W -f '${source:Upstream-Version}' "$package")
+  version=${version#*:} version=${version%%+*} # neither Debian's epoch nor what it says of how it packed the source
+  tag=${tag#v} tag=${tag%%-*}                  # nor the variant of an image
   [[ $version = "$tag" || $version = "$tag".* ]] || say "WARNING: Debian's $package is $version by now: set the tag $tag in versions.env right"
 }
 

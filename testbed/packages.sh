@@ -4,7 +4,7 @@
 # To build the bed and run an engine.
 packages_build=(debian-archive-keyring debootstrap gpgv iptables libseccomp-dev nftables pkg-config xz-utils)
 # For cargo to link with, and what people and the end-to-end suite use to look at an environment.
-packages_tools=(bind9-dnsutils ca-certificates curl gcc iproute2 jq libc6-dev procps)
+packages_tools=(amqp-tools bind9-dnsutils ca-certificates curl gcc iproute2 jq libc6-dev mariadb-client-core mosquitto-clients postgresql-client procps)
 
 install_packages() {
   local wanted=("${packages_tools[@]}" "$(redis_client)") missing
