@@ -8,15 +8,15 @@
 //! ```
 //!
 //! Texts of an entry may hold `%{name}`, `%{host}` (`<workload>.<domain>`), `%{url}` (of its web pages, with the port where
-//! HTTPS is not on 443), `%{port.5432}` (that port on the host, and so inside the cluster) and, in connections alone,
-//! `%{secret.<field>}`. The variables of loko.yaml (`${LOKO_DOMAIN}`, …) work as well, as they do in `config`.
+//! HTTPS is not on 443), `%{port.5432}` (that port on the host, and so inside the cluster), `%{user}`, `%{env.POSTGRES_DB}`
+//! (a variable that is a plain text) and, in connections alone, `%{secret.<field>}`. The variables of loko.yaml (`${LOKO_DOMAIN}`, …) work as well, as they do in `config`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use loko_config::Environment;
 use loko_config::model::{Protocol, Source};
 use loko_config::names::WorkloadName;
+use loko_config::{Environment, ExpandError, Facts};
 use serde_json::Value;
 
 use crate::secrets::{Recipe, Secrets};
@@ -62,7 +62,7 @@ pub enum CatalogueError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolution {
     /// Every [`Source::Catalogue`] is a [`Source::Image`], with the entry's ports, HTTP port and storage where loko.yaml gives
-    /// none. To be expanded as usual.
+    /// none. To be expanded ([`Resolution::expand`]).
     pub environment: Environment,
     /// What else is known of the enabled workloads that came from the catalogue.
     pub services: BTreeMap<String, Service>,
@@ -178,6 +178,20 @@ impl Service {
 }
 
 impl Resolution {
+    /// Replaces every variable of loko.yaml (`${LOKO_DOMAIN}`, …), in the environment as well as in what is known besides.
+    pub fn expand(&self, facts: &Facts) -> Result<Self, ExpandError> {
+        let mut expanded = Self {
+            environment: self.environment.expand(facts)?,
+            services: self.services.clone(),
+        };
+        for (name, service) in &mut expanded.services {
+            for text in service.connections.values_mut().chain(&mut service.user) {
+                *text = self.environment.expand_text(name, text, facts)?;
+            }
+        }
+        Ok(expanded)
+    }
+
     /// The workloads whose secrets are missing or not, for [`Secrets::ensure`].
     pub fn recipes(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, Recipe>)> {
         self.services

@@ -66,6 +66,22 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// Replaces every variable in one text, which the workload's description holds elsewhere than in the model: how one
+    /// connects to it, for example.
+    pub fn expand_text(&self, workload: &str, text: &str, facts: &Facts) -> Result<String, ExpandError> {
+        let known = self.known_variables(Some(facts.ip));
+        let expander = Expander {
+            workload,
+            known: &known,
+            facts,
+        };
+        let mut text = text.to_owned();
+        expander.text(&mut text)?;
+        Ok(text)
+    }
+}
+
 struct Expander<'e> {
     workload: &'e str,
     known: &'e BTreeMap<Variable, String>,

@@ -1,7 +1,7 @@
 //! The entries that come with loko, in the order of their names.
 
 /// Name and description. A test compares it with the folder `catalogue`.
-pub(super) const ENTRIES: [(&str, &str); 21] = [
+pub(super) const ENTRIES: [(&str, &str); 22] = [
     ("adminer", include_str!("../../catalogue/adminer.yaml")),
     ("clickhouse", include_str!("../../catalogue/clickhouse.yaml")),
     ("garage", include_str!("../../catalogue/garage.yaml")),
@@ -15,6 +15,7 @@ pub(super) const ENTRIES: [(&str, &str); 21] = [
     ("mariadb", include_str!("../../catalogue/mariadb.yaml")),
     ("memcached", include_str!("../../catalogue/memcached.yaml")),
     ("mongodb", include_str!("../../catalogue/mongodb.yaml")),
+    ("mosquitto", include_str!("../../catalogue/mosquitto.yaml")),
     ("mysql", include_str!("../../catalogue/mysql.yaml")),
     ("nats", include_str!("../../catalogue/nats.yaml")),
     ("opensearch", include_str!("../../catalogue/opensearch.yaml")),

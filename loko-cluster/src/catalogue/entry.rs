@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 
 use loko_config::model::Protocol;
 use loko_config::names::{ImageName, Quantity, Tag};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::CatalogueError;
@@ -21,7 +22,8 @@ pub struct Entry {
     pub category: Category,
     /// Without tag.
     pub image: ImageName,
-    /// The tag.
+    /// The tag. A whole number counts as its digits; any other number is refused, because 1.10 and 1.1 are the same.
+    #[serde(deserialize_with = "version")]
     pub version: Tag,
     /// Replaces the image's entry point.
     #[serde(default)]
@@ -157,6 +159,17 @@ impl Entry {
 pub(super) fn secret_of(value: &Value) -> Option<&str> {
     let map = value.as_object().filter(|map| map.len() == 1)?;
     map.get("secret")?.as_str()
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tag, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let text = value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| value.as_u64().map(|number| number.to_string()));
+    let text = text.ok_or_else(|| D::Error::custom(format!("`version: {value}` is no text: put it in quotes")))?;
+    text.parse()
+        .map_err(|wrong| D::Error::custom(format!("`version` {wrong}")))
 }
 
 /// Ports as people write them.

@@ -55,7 +55,8 @@ pub(super) fn workload(
         .clone()
         .or_else(|| storage.map(|storage| storage.size.clone()));
 
-    let filler = Filler::new(environment, &workload);
+    let filler = Filler::new(environment, &workload, entry);
+    let filler = filler.with_user().map_err(error)?;
     let image = image(entry, name, &filler).map_err(error)?;
     let connection = |template: &String| filler.fill(template, true);
     let connections = entry
@@ -64,7 +65,7 @@ pub(super) fn workload(
         .map(|(name, template)| Ok((name.clone(), connection(template)?)));
     let service = Service {
         recipes: entry.secrets.clone(),
-        user: entry.user.as_ref().map(connection).transpose().map_err(error)?,
+        user: filler.user.clone(),
         connections: connections.collect::<Result<_, String>>().map_err(error)?,
         companions: entry.companions.clone(),
         rotation: entry.rotation,
@@ -146,20 +147,38 @@ fn image(entry: &Entry, name: &str, filler: &Filler<'_>) -> Result<ImageSource, 
 /// What the placeholders of one workload stand for.
 struct Filler<'a> {
     workload: &'a Workload,
+    entry: &'a Entry,
     host: String,
     url: Option<String>,
+    /// Whom to sign in as, once that is known.
+    user: Option<String>,
 }
 
 impl<'a> Filler<'a> {
-    fn new(environment: &Environment, workload: &'a Workload) -> Self {
+    fn new(environment: &Environment, workload: &'a Workload, entry: &'a Entry) -> Self {
         let first = workload.http.as_ref().and_then(|http| http.hosts.first());
         let port = environment.network.lb_ports.https.get();
         let suffix = if port == 443 { String::new() } else { format!(":{port}") };
         Self {
             workload,
+            entry,
             host: format!("{}.{}", workload.name, environment.network.domain),
             url: first.map(|host| format!("https://{host}{suffix}")),
+            user: None,
         }
+    }
+
+    /// The same with what `%{user}` stands for. It may itself be a secret, and then stands for one.
+    fn with_user(mut self) -> Result<Self, String> {
+        let user = self.entry.user.as_ref();
+        self.user = user.map(|template| self.fill(template, true)).transpose()?;
+        Ok(self)
+    }
+
+    /// A variable that is a plain text: none that is a secret, and none with placeholders, which could go round in circles.
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = self.entry.env.get(name)?.as_str()?;
+        (!value.contains("%{")).then(|| value.to_owned())
     }
 
     fn value_of(&self, inside: &str, keep_secrets: bool) -> Option<String> {
@@ -167,7 +186,9 @@ impl<'a> Filler<'a> {
             "name" => Some(self.workload.name.to_string()),
             "host" => Some(self.host.clone()),
             "url" => self.url.clone(),
+            "user" => self.user.clone().filter(|user| keep_secrets || !user.contains("%{")),
             _ if keep_secrets && inside.starts_with("secret.") => Some(format!("%{{{inside}}}")),
+            _ if inside.starts_with("env.") => self.variable(inside.trim_start_matches("env.")),
             _ => {
                 let port: u16 = inside.strip_prefix("port.")?.parse().ok()?;
                 let found = self.workload.ports.iter().find(|other| other.port.get() == port)?;
@@ -194,6 +215,6 @@ impl<'a> Filler<'a> {
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn unknown(inside: String) -> String {
     format!(
-        "nothing is known of `%{{{inside}}}`: there are name, host, url, port.<port> and, in connections, secret.<field>"
+        "nothing is known of `%{{{inside}}}`: there are name, host, url, user, port.<port>, env.<variable> and, in connections, secret.<field>"
     )
 }

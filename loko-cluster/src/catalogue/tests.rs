@@ -15,12 +15,15 @@ fn resolved(yaml: &str) -> Result<Resolution, CatalogueError> {
     catalogue.resolve(&loaded.environment)
 }
 
-fn render(resolution: &Resolution) -> BTreeMap<String, Vec<crate::Manifest>> {
-    let facts = Facts {
+fn facts() -> Facts {
+    Facts {
         ip: IpAddr::from([127, 0, 0, 1]),
         environment_variables: BTreeMap::new(),
-    };
-    let environment = resolution.environment.expand(&facts).unwrap();
+    }
+}
+
+fn render(resolution: &Resolution) -> BTreeMap<String, Vec<crate::Manifest>> {
+    let environment = resolution.expand(&facts()).unwrap().environment;
     let slots = slots::assign(&BTreeMap::new(), &slots::wanted(&environment)).unwrap();
     workloads::manifests(&environment, WorkloadContext { slots: &slots }).unwrap()
 }
@@ -73,6 +76,169 @@ fn every_entry_is_complete() {
     }
 }
 
+/// Ways in as they are shown and as they are, with everything that may differ from the usual: domain, ports, HTTPS' port.
+#[test]
+fn every_entry_says_how_to_connect() {
+    let catalogue = Catalogue::embedded().unwrap();
+    for name in catalogue.names() {
+        let entry = catalogue.entry(name).unwrap();
+        let moved: Vec<String> = entry
+            .ports
+            .iter()
+            .map(|(port, _)| format!("{port}: {}", port.get() + 10000))
+            .collect();
+        let resolution = resolved(&format!(
+            "name: dev\nnetwork: {{domain: shop.test, lb-ports: {{https: 8443}}, port-overrides: {{{name}: {{{}}}}}}}
+workloads: {{system: [{{name: {name}}}]}}\n",
+            moved.join(", ")
+        ))
+        .unwrap();
+        let resolution = resolution.expand(&facts()).unwrap();
+        let service = &resolution.services[name];
+        let mut secrets = Secrets::default();
+        // Each field as `<field>`, so that one sees which went where.
+        let fields: BTreeMap<&str, String> = entry
+            .secrets
+            .keys()
+            .map(|field| (field.as_str(), format!("<{field}>")))
+            .collect();
+        if !fields.is_empty() {
+            secrets = Secrets::parse(&serde_yaml::to_string(&BTreeMap::from([(name, fields)])).unwrap()).unwrap();
+        }
+        let revealed = service.connections(name, &secrets, true);
+        for text in revealed.values() {
+            assert!(
+                !text.contains("%{") && !text.contains("${") && !text.contains('•'),
+                "{name}: {text}"
+            );
+            assert!(text.contains(&format!("{name}.shop.test")), "{name}: {text}");
+        }
+        let hidden = service.connections(name, &secrets, false);
+        assert!(hidden.values().all(|text| !text.contains('<')), "{name}: {hidden:?}");
+        for port in entry.ports.iter().map(|(port, _)| port.get() + 10000) {
+            assert!(
+                revealed
+                    .values()
+                    .any(|text| text.contains(&format!("{name}.shop.test:{port}"))),
+                "{name}: port {port}"
+            );
+        }
+        if entry.http.is_some() {
+            let url = format!("{name}.shop.test:8443");
+            assert!(revealed.values().any(|text| text.contains(&url)), "{name}: {url}");
+        }
+        let shown = serde_json::json!({
+            "user": service.user(name, &secrets, true),
+            "hidden": hidden,
+            "revealed": revealed,
+            "companions": service.companions,
+        });
+        insta::with_settings!({snapshot_suffix => name, omit_expression => true}, {
+            insta::assert_yaml_snapshot!("connections", shown);
+        });
+    }
+}
+
+/// Ready means that a client gets an answer of the service's own protocol, not that something listens.
+#[test]
+fn every_entry_is_ready_when_a_client_can_use_it() {
+    let catalogue = Catalogue::embedded().unwrap();
+    for name in catalogue.names() {
+        let entry = catalogue.entry(name).unwrap();
+        for probe in ["readinessProbe", "startupProbe"] {
+            let Some(probe) = entry.container.get(probe) else {
+                assert_ne!(probe, "readinessProbe", "{name}");
+                continue;
+            };
+            assert!(
+                probe.get("exec").is_some() || probe.get("httpGet").is_some(),
+                "{name}: {probe}"
+            );
+            assert!(!probe.to_string().contains("secret."), "{name}: {probe}");
+        }
+    }
+}
+
+/// The README says of each entry how it was tried.
+#[test]
+fn the_readme_knows_every_entry() {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| how it was tried | entries |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let entries = table.lines().filter_map(|line| line.split('|').nth(2));
+    let mut listed: Vec<&str> = entries.flat_map(|cell| cell.split(',')).map(str::trim).collect();
+    listed.retain(|name| !name.starts_with('-') && !name.is_empty());
+    listed.sort_unstable();
+    let catalogue = Catalogue::embedded().unwrap();
+    assert_eq!(listed, catalogue.names().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_part_of_an_entry_can_be_overridden() {
+    let resolution = resolved(
+        r#"
+name: dev
+workloads:
+  system:
+    - name: prometheus
+      config:
+        args: [--config.file=/etc/prometheus/prometheus.yml]
+        files: {/etc/prometheus/rules.yml: "groups: []\n"}
+        pod: {securityContext: {runAsUser: 1000}}
+        connections: {url: null, api: "%{url}/api/v1"}
+        companions: []
+    - name: postgres
+      config:
+        version: 16
+        env: {POSTGRES_USER: shop, POSTGRES_DB: "${LOKO_ENV_NAME}-shop"}
+        secrets: {password: {length: 40}, extra: {kind: uuid}}
+"#,
+    )
+    .unwrap()
+    .expand(&facts())
+    .unwrap();
+    let image = |name: &str| {
+        let list = &resolution.environment.workloads.list;
+        let workload = list.iter().find(|workload| workload.name.as_str() == name).unwrap();
+        let Source::Image(image) = &workload.source else {
+            panic!()
+        };
+        image.clone()
+    };
+    let prometheus = image("prometheus");
+    assert_eq!(
+        prometheus.args,
+        ["--config.file=/etc/prometheus/prometheus.yml"],
+        "a list is replaced"
+    );
+    assert_eq!(prometheus.files.len(), 2, "a map is added to");
+    assert_eq!(
+        prometheus.pod["securityContext"],
+        serde_json::json!({"fsGroup": 65534, "runAsUser": 1000})
+    );
+    let none = Secrets::default();
+    let connections = resolution.services["prometheus"].connections("prometheus", &none, true);
+    assert_eq!(connections["api"], "https://prometheus.dev.me/api/v1");
+    assert!(!connections.contains_key("url"), "`null` removes");
+    assert!(resolution.services["prometheus"].companions.is_empty());
+
+    let postgres = &resolution.services["postgres"];
+    assert_eq!(image("postgres").image.to_string(), "postgres:16");
+    assert_eq!(image("postgres").env["POSTGRES_DB"], "dev-shop");
+    assert_eq!(postgres.user("postgres", &none, false).as_deref(), Some("shop"));
+    assert_eq!(
+        postgres.connections("postgres", &none, false)["url"],
+        "postgresql://shop:••••@postgres.dev.me:5432/dev-shop",
+        "what is set by a variable is what one connects to"
+    );
+    let mut secrets = Secrets::default();
+    let made = secrets
+        .ensure("postgres", &postgres.recipes, &mut |bytes| bytes.fill(7))
+        .unwrap();
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert_eq!(secrets.get("postgres", "password").unwrap().reveal().len(), 40);
+}
+
 #[test]
 fn config_is_merged_over_the_entry_by_path() {
     let resolution = resolved(
@@ -97,11 +263,11 @@ workloads:
     let service = &resolution.services["postgres"];
     assert_eq!(
         service.connections("postgres", &secrets, true)["url"],
-        "postgresql://postgres:hunter2@postgres.dev.me:15432/postgres"
+        "postgresql://postgres:hunter2@postgres.dev.me:15432/shop_${LOKO_ENV_NAME}"
     );
     assert_eq!(
         service.connections("postgres", &secrets, false)["url"],
-        "postgresql://postgres:••••@postgres.dev.me:15432/postgres"
+        "postgresql://postgres:••••@postgres.dev.me:15432/shop_${LOKO_ENV_NAME}"
     );
     assert_eq!(service.user("postgres", &secrets, false).as_deref(), Some("postgres"));
     assert_eq!(resolution.offers().into_iter().collect::<Vec<_>>(), ["adminer"]);
@@ -136,6 +302,7 @@ fn mistakes_name_the_entry_and_the_place() {
         wrong("{env: {A: {secret: other}}}"),
         "read the catalogue's entry `postgres`: `env.A` is the secret `other`, which is not under `secrets`"
     );
+    assert!(wrong("{version: 1.10}").ends_with("`version: 1.1` is no text: put it in quotes"));
     assert!(wrong("{env: {A: 1}}").contains("`env.A` is neither a text"));
     assert!(wrong("{env: {A: '%{port.1}'}}").contains("nothing is known of `%{port.1}`"));
     assert!(
