@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use loko_cluster::catalogue::{Catalogue, Service};
+use loko_cluster::catalogue::{Catalogue, CatalogueError, Service};
 use loko_cluster::driver::Cluster;
 use loko_config::model::NetworkIp;
 use loko_config::{Environment, Loaded};
@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::find::{self, Source};
 use crate::host;
 use crate::progress::{Progress, Style};
-use crate::state::Home;
+use crate::state::{self, Home};
 
 /// Options, the home and progress.
 #[derive(Debug)]
@@ -109,8 +109,8 @@ impl Context {
             ip: address,
             environment_variables: std::env::vars().collect(),
         };
-        let resolution = catalogue()?.resolve(&environment)?;
-        let environment = resolution.environment.expand(&facts)?;
+        let resolution = catalogue(&self.home)?.resolve(&environment)?.expand(&facts)?;
+        let environment = resolution.environment;
         let cluster = Cluster::new(engine.clone(), environment.clone());
         Ok(Platform {
             source,
@@ -193,9 +193,21 @@ fn docker_directory() -> Option<Utf8PathBuf> {
         .or_else(|| Some(user_home().ok()?.join(".docker")))
 }
 
-/// The catalogue: what comes with loko.
-pub(crate) fn catalogue() -> Result<Catalogue, CliError> {
-    Ok(Catalogue::embedded()?)
+/// The catalogue: what comes with loko, and over it the user's own entries, `<home>/catalogue/<name>.yaml`.
+pub(crate) fn catalogue(home: &Home) -> Result<Catalogue, CliError> {
+    let mut catalogue = Catalogue::embedded()?;
+    for path in home.entries()? {
+        let text = state::read(&path)?.unwrap_or_default();
+        let name = path.file_stem().unwrap_or_default();
+        catalogue.add(name, &text).map_err(|error| match error {
+            CatalogueError::Entry { name, reason } => CatalogueError::Entry {
+                reason: format!("{reason} (in {path})"),
+                name,
+            },
+            other @ CatalogueError::Unknown { .. } => other,
+        })?;
+    }
+    Ok(catalogue)
 }
 
 /// `<user>@<host>`, for the authority's subject.

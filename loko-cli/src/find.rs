@@ -90,7 +90,7 @@ pub(crate) fn options(source: &Source, home: &Home, strict: bool) -> LoadOptions
         environment_variables: std::env::vars().collect(),
         other_domains: other_domains(home),
         // A catalogue that cannot be read is said where it is used.
-        catalogue: crate::context::catalogue().ok().map(|catalogue| catalogue.ports()),
+        catalogue: crate::context::catalogue(home).ok().map(|catalogue| catalogue.ports()),
         strict,
         ..LoadOptions::default()
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! $LOKO_HOME (0700, default ~/.loko)
 //! ├─ ca/{ca.crt, ca.key}              one authority for this machine; the key is 0600 and never copied
+//! ├─ catalogue/<name>.yaml            entries of one's own, which add to the catalogue or replace what is in it
 //! ├─ current                          the environment chosen with `loko env use`
 //! ├─ edge.lock                        held while HAProxy, which all environments share, is changed
 //! └─ environments/<name>/
@@ -86,6 +87,25 @@ impl Home {
             .collect();
         names.sort();
         names
+    }
+
+    /// The user's own entries of the catalogue, sorted; none where there is no folder.
+    pub(crate) fn entries(&self) -> Result<Vec<Utf8PathBuf>, CliError> {
+        let folder = self.root.join("catalogue");
+        let listed = match folder.read_dir_utf8() {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(unreadable(&folder, source)),
+        };
+        let mut paths = Vec::new();
+        for entry in listed {
+            let path = entry.map_err(|source| unreadable(&folder, source))?.into_path();
+            if path.extension() == Some("yaml") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// Takes the lock of an environment. `waits` is told who holds it when it is not free.
@@ -239,11 +259,15 @@ pub(crate) fn read(path: &Utf8Path) -> Result<Option<String>, CliError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CliError::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
+
+fn unreadable(path: &Utf8Path, source: std::io::Error) -> CliError {
+    CliError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
     }
 }
 

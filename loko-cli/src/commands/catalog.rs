@@ -18,7 +18,7 @@ struct Row {
 
 /// Lists the entries, or prints one.
 pub(crate) fn run(context: &Context, command: &Catalog) -> Result<(), CliError> {
-    let catalogue = context::catalogue()?;
+    let catalogue = context::catalogue(&context.home)?;
     match command {
         Catalog::List => {
             let mut rows = Vec::new();

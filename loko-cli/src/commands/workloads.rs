@@ -203,7 +203,7 @@ async fn add(context: &Context, options: &WorkloadAdd) -> Result<(), CliError> {
         WorkloadList::User
     } else {
         // Refused here rather than at the next create.
-        context::catalogue()?.entry(name.as_str())?;
+        context::catalogue(&context.home)?.entry(name.as_str())?;
         WorkloadList::System
     };
     change(context, Edit::AddWorkload { list, fields }, *now).await

@@ -1,5 +1,6 @@
 //! The command line without an engine: what `loko` says, refuses and leaves alone, in a scrubbed environment.
 
+mod catalogue;
 mod environments;
 mod refused;
 mod run;
