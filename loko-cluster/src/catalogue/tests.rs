@@ -159,6 +159,19 @@ fn every_entry_is_ready_when_a_client_can_use_it() {
     }
 }
 
+/// What `loko catalog info -o yaml` prints can be put into a file, changed and used.
+#[test]
+fn an_entry_as_it_is_printed_is_an_entry() {
+    let mut catalogue = Catalogue::embedded().unwrap();
+    let names: Vec<String> = catalogue.names().map(str::to_owned).collect();
+    for name in names {
+        let entry = catalogue.entry(&name).unwrap();
+        let printed = loko_config::to_yaml(&serde_json::to_value(&entry).unwrap());
+        catalogue.add("printed", &printed).unwrap();
+        assert_eq!(catalogue.entry("printed").unwrap(), entry, "{printed}");
+    }
+}
+
 /// The README says of each entry how it was tried.
 #[test]
 fn the_readme_knows_every_entry() {
