@@ -75,15 +75,19 @@ pub fn load(text: &str, options: &LoadOptions) -> Result<Loaded, Problems> {
     };
     let parsed = yaml::parse(text);
     let mut cx = Cx::new(text, parsed.root.as_ref());
-    let unread = parsed.issues.iter().any(|issue| issue.cause.stops_reading());
+    let stop = parsed.issues.iter().find(|issue| issue.cause.stops_reading());
+    let stop = stop.map(|issue| (issue.span.start, issue.cause.clone()));
     for issue in parsed.issues {
         cx.report(Severity::Error, issue.span, issue.also, issue.cause);
     }
-    // Half a file would only give rise to problems that are not there, such as a missing `name`.
-    let environment = if unread {
-        None
-    } else {
-        read(parsed.root.as_ref(), options, &mut cx)
+    let environment = match stop {
+        Some((end, Cause::Syntax { .. } | Cause::Tab {})) => {
+            read_before(parsed.root.as_ref(), text, end, &mut cx);
+            None
+        }
+        // Nobody wrote such a file by hand.
+        Some(_) => None,
+        None => read(parsed.root.as_ref(), options, &mut cx),
     };
     let problems = cx.into_problems();
     let stops = |problem: &Problem| options.strict || problem.severity == Severity::Error;
@@ -120,12 +124,42 @@ pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, Problem
     }
 }
 
+/// Reports what is wrong with single keys and values of a file that could be read up to a byte only. What must hold for the
+/// whole file cannot be told of half of it: the `name` may stand below. The last two lines are not judged either, because
+/// what breaks a file often stands above the place where it shows.
+fn read_before(root: Option<&Node>, text: &str, end: usize, cx: &mut Cx<'_>) {
+    let Some(root) = root else { return };
+    let before = text.get(..end).unwrap_or_default();
+    let Some(line) = before.rfind('\n') else { return };
+    let judged = before[..line].rfind('\n').map_or(0, |at| at + 1);
+    let mut half = Cx::new(text, Some(root));
+    RawFile::read(unwrapped(root, &mut half), &mut half);
+    for problem in half.into_problems() {
+        let of_the_whole = matches!(
+            problem.cause,
+            Cause::MissingKey { .. } | Cause::NoValue { .. } | Cause::TooManyProblems { .. }
+        );
+        if problem.span.end <= judged && !of_the_whole {
+            let also = problem.also.map(|(span, _)| span);
+            cx.report(problem.severity, problem.span, also, problem.cause);
+        }
+    }
+}
+
 fn read(root: Option<&Node>, options: &LoadOptions, cx: &mut Cx<'_>) -> Option<(Environment, RawFile)> {
     let empty = yaml::Node::empty();
     let root = root.unwrap_or(&empty);
-    // An older generation wrapped everything in one key. Its contents are read in its place, so that one load names
-    // everything there is to change.
-    let root = match root.get("environment") {
+    let mut raw = RawFile::read(unwrapped(root, cx), cx)?;
+    raw.settle();
+    let resolved = resolve::resolve(&raw, options, cx);
+    rules::check(&raw, &resolved, options, cx);
+    Some((resolved.into_environment(), raw))
+}
+
+/// An older generation wrapped everything in one key. Its contents are read in its place, so that one load names everything
+/// there is to change.
+fn unwrapped<'n>(root: &'n Node, cx: &mut Cx<'_>) -> &'n Node {
+    match root.get("environment") {
         Some(entry) if root.get("name").is_none() => {
             let cause = Cause::RenamedKey {
                 key: entry.key.clone(),
@@ -135,10 +169,5 @@ fn read(root: Option<&Node>, options: &LoadOptions, cx: &mut Cx<'_>) -> Option<(
             &entry.value
         }
         Some(_) | None => root,
-    };
-    let mut raw = RawFile::read(root, cx)?;
-    raw.settle();
-    let resolved = resolve::resolve(&raw, options, cx);
-    rules::check(&raw, &resolved, options, cx);
-    Some((resolved.into_environment(), raw))
+    }
 }
