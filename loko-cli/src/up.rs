@@ -29,7 +29,7 @@ use crate::progress::Outcome;
 use crate::steps::{Runner, StepReport, needs, nothing, to_run};
 
 pub(crate) use edge::{edge, forget_resolver, placement, route, tell_resolver, upstreams_there, zone};
-pub(crate) use objects::{COREDNS_IMAGE, Inputs, workload_key};
+pub(crate) use objects::{COREDNS_IMAGE, Inputs, corefile, workload_key};
 pub(crate) use observe::{Observed, exists, observe};
 pub(crate) use ready::{addresses_of, urls};
 pub(crate) use registry::REGISTRY_ROLE;

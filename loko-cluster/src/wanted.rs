@@ -54,6 +54,11 @@ pub fn foundation(environment: &Environment, input: &WantedInput<'_>) -> Result<
     coredns::manifests(input.coredns_image, input.corefile, addresses.dns, replicas).map_err(object("CoreDNS"))
 }
 
+/// Of [`foundation`], what has CoreDNS' configuration.
+pub fn names(corefile: &str) -> Result<Vec<Manifest>, ClusterError> {
+    coredns::configuration(corefile).map_err(object("CoreDNS"))
+}
+
 /// Components and workloads. `secrets` are those of the workloads; what belongs to none that is enabled is left out.
 pub fn platform(
     environment: &Environment,

@@ -21,6 +21,8 @@ use crate::probe::{self, Kind, Limits};
 use crate::render::{DIRECTORY, HOSTS_DIRECTORY, temporary};
 use crate::zone::Zone;
 
+/// Bytes of hosts files that a script carries: Linux takes 128 KiB in one argument (`MAX_ARG_STRLEN`).
+const MAX_SCRIPT: usize = 64 << 10;
 /// How long a new dnsmasq has until it answers.
 const START: Duration = Duration::from_secs(5);
 /// The configuration, from [`DIRECTORY`] on.
@@ -186,12 +188,16 @@ async fn apply(
     match change {
         Change::Nothing => {}
         Change::Names => {
-            let next = plan.hosts.iter();
-            let next: Vec<File> = next
-                .map(|(file, text)| File::new(format!("{HOSTS_DIRECTORY}/{}", temporary(file)), text.as_str()))
-                .collect();
-            engine.put_files(name, &next).await?;
-            put_in_force(engine, name, &plan.hosts, &plan.stale).await?;
+            let bytes: usize = plan.hosts.values().map(String::len).sum();
+            let along = bytes <= MAX_SCRIPT;
+            if !along {
+                let next = plan.hosts.iter();
+                let next: Vec<File> = next
+                    .map(|(file, text)| File::new(format!("{HOSTS_DIRECTORY}/{}", temporary(file)), text.as_str()))
+                    .collect();
+                engine.put_files(name, &next).await?;
+            }
+            put_in_force(engine, name, &plan.hosts, &plan.stale, along).await?;
         }
         Change::Restart => {
             engine.put_files(name, &files(plan)).await?;
@@ -222,7 +228,7 @@ async fn apply(
         Some(wait(engine, zone, name).await?)
     };
     if change != Change::Names && !plan.stale.is_empty() {
-        put_in_force(engine, name, &BTreeMap::new(), &plan.stale).await?;
+        put_in_force(engine, name, &BTreeMap::new(), &plan.stale, false).await?;
     }
     tracing::debug!(container = %name, mode = ?placement.mode, ?answers, "dnsmasq is as wanted");
     Ok(Report {
@@ -257,21 +263,27 @@ async fn test(engine: &Engine, name: &str, conf: &str) -> Result<(), DnsError> {
 }
 
 /// Renames hosts files that were written beside, and removes others, under a dnsmasq that runs and follows them. By rename,
-/// so that no name is missing meanwhile.
+/// so that no name is missing meanwhile. With `along`, it writes them beside first: one command instead of an archive and a
+/// command.
 async fn put_in_force(
     engine: &Engine,
     name: &str,
     written: &BTreeMap<String, String>,
     stale: &BTreeSet<String>,
+    along: bool,
 ) -> Result<(), DnsError> {
     use std::fmt::Write as _;
-    // What is written has names of ours: letters, digits and dashes.
-    let mut script = format!("set -e; cd {HOSTS_DIRECTORY}");
-    for file in written.keys() {
-        let _ = write!(script, "; mv -f {} {file}", temporary(file));
+    // What is written has names of ours: letters, digits and dashes; its lines have an address and a host name each.
+    let mut script = format!("set -e; cd {HOSTS_DIRECTORY}\n");
+    for (file, text) in written {
+        let next = temporary(file);
+        if along {
+            let _ = writeln!(script, "cat >{next} <<'end'\n{text}end");
+        }
+        let _ = writeln!(script, "mv -f {next} {file}");
     }
     for file in stale {
-        let _ = write!(script, "; rm -f -- '{}'", file.replace('\'', ""));
+        let _ = writeln!(script, "rm -f -- '{}'", file.replace('\'', ""));
     }
     let as_owner = ExecSpec {
         user: Some("0".to_owned()),

@@ -349,16 +349,68 @@ async fn the_checks_find_what_runs_and_what_does_not() {
     bed.remove().await;
 }
 
+/// dnsperf asks about names for as long as it lives, and counts what it is answered.
+struct Dnsperf(std::process::Child);
+
+impl Dnsperf {
+    /// None, and a word of it, where it is not installed.
+    fn start(server: std::net::SocketAddr, questions: &std::path::Path) -> Option<Self> {
+        let child = std::process::Command::new("dnsperf")
+            .args(["-s", &server.ip().to_string(), "-p", &server.port().to_string(), "-d"])
+            .arg(questions)
+            // No faster than that: a lost answer should be dnsmasq's, and not that of a machine at its limit.
+            .args(["-Q", "1000", "-c", "8", "-l", "100000"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        match child {
+            Ok(child) => Some(Self(child)),
+            Err(error) => {
+                println!("skipped: dnsperf does not start: {error}");
+                None
+            }
+        }
+    }
+
+    /// How many it sent, how many were lost, and its line of response codes.
+    fn end(self) -> (u64, u64, String) {
+        let interrupt = std::process::Command::new("kill")
+            .args(["-INT", &self.0.id().to_string()])
+            .status();
+        assert!(interrupt.unwrap().success());
+        let said = String::from_utf8(self.0.wait_with_output().unwrap().stdout).unwrap();
+        let line = |key: &str| {
+            let line = said.lines().find_map(|line| line.trim().strip_prefix(key));
+            line.unwrap_or_else(|| panic!("no {key} in {said}")).trim().to_owned()
+        };
+        let number = |key: &str| line(key).split(' ').next().unwrap().parse().unwrap();
+        (
+            number("Queries sent:"),
+            number("Queries lost:"),
+            line("Response codes:"),
+        )
+    }
+}
+
+/// Names come and go one by one, by `sync`, while dnsperf and a client that compares each answer ask about others.
+/// `LOKO_DNS_NAMES` says how many; few, unless it is there.
 #[tokio::test]
 async fn names_come_and_go_while_others_are_asked() {
     let Some(mut bed) = Bed::new("churn", 15461).await else {
         return;
     };
+    let count: usize = std::env::var("LOKO_DNS_NAMES").map_or(20, |count| count.parse().unwrap());
     bed.zone.wildcard = false;
     bed.zone.hosts = (0..500).map(|n| format!("steady{n}.dev.me").parse().unwrap()).collect();
     assert_eq!(bed.ensure().await, Change::Create);
     bed.expect("steady499.dev.me", Kind::A, "NOERROR 127.0.0.1").await;
     let server = bed.zone.server();
+    let questions = tempfile::NamedTempFile::new().unwrap();
+    let lines: Vec<String> = bed.zone.hosts.iter().map(|host| format!("{host} A\n")).collect();
+    fs_err::write(questions.path(), lines.concat()).unwrap();
+    let dnsperf = Dnsperf::start(server, questions.path());
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let until = std::sync::Arc::clone(&done);
     let asking = tokio::spawn(async move {
         // One attempt: a lost answer counts.
         let limits = Limits {
@@ -366,32 +418,48 @@ async fn names_come_and_go_while_others_are_asked() {
             timeout: std::time::Duration::from_secs(2),
             ..Limits::default()
         };
-        let mut wrong = Vec::new();
-        for round in 0.. {
-            let name = format!("steady{}.dev.me", round % 500);
+        let (mut asked, mut wrong) = (0, Vec::new());
+        while asked < 1000 || !until.load(std::sync::atomic::Ordering::Relaxed) {
+            let name = format!("steady{}.dev.me", asked % 500);
             let answer = ask(server, &name, Kind::A, limits).await;
             if answer.as_ref().map(short) != Ok("NOERROR 127.0.0.1".to_owned()) {
                 wrong.push(format!("{name}: {answer:?}"));
             }
-            if round >= 1000 {
-                break;
-            }
+            asked += 1;
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
-        wrong
+        (asked, wrong)
     });
     let mut found = BTreeSet::new();
     let on_host = placement(EdgeMode::HostNetwork);
-    for number in 0..20 {
+    let started = std::time::Instant::now();
+    // Every name is asked for where there are few; where there are many, one of a hundred.
+    let every = count.div_ceil(100);
+    for number in 0..count {
         found.insert(format!("new{number}.dev.me").parse().unwrap());
         sync(&bed.engine, &bed.zone, &on_host, &found).await.unwrap();
-        bed.expect(&format!("new{number}.dev.me"), Kind::A, "NOERROR 127.0.0.1")
-            .await;
+        if number % every == 0 {
+            let name = format!("new{number}.dev.me");
+            bed.expect(&name, Kind::A, "NOERROR 127.0.0.1").await;
+        }
     }
+    let mut number = 0;
     while let Some(gone) = found.pop_first() {
         sync(&bed.engine, &bed.zone, &on_host, &found).await.unwrap();
-        bed.expect(gone.as_str(), Kind::A, "NXDOMAIN").await;
+        if number % every == 0 {
+            bed.expect(gone.as_str(), Kind::A, "NXDOMAIN").await;
+        }
+        number += 1;
     }
-    assert_eq!(asking.await.unwrap(), [""; 0], "lost or wrong");
+    let seconds = started.elapsed().as_secs_f64();
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (asked, wrong) = asking.await.unwrap();
+    assert_eq!(wrong, [""; 0], "lost or wrong");
+    println!("{} changes in {seconds:.0} s; {asked} answers compared", 2 * count);
+    if let Some((sent, lost, codes)) = dnsperf.map(Dnsperf::end) {
+        println!("dnsperf: {sent} sent, {lost} lost, {codes}");
+        assert_eq!(lost, 0);
+        assert_eq!(codes, format!("NOERROR {sent} (100.00%)"));
+    }
     bed.remove().await;
 }

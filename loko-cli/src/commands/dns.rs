@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::num::NonZeroU16;
 
+use loko_cluster::ObjectKey;
 use loko_cluster::driver::KubeApi;
 use loko_config::names::HostName;
 use loko_dns::check::{self, Check, Verdict};
@@ -80,20 +81,54 @@ async fn status(context: &Context) -> Result<(), CliError> {
 async fn sync(context: &Context) -> Result<(), CliError> {
     let platform = context.platform().await?;
     let (zone, _) = zone(&platform).await?;
-    let names = names_in_cluster(context, &platform).await?;
+    let name = platform.environment.name.as_str();
+    let kubeconfig = state::read(&context.home.kubeconfig(name))?.ok_or_else(|| CliError::Down {
+        summary: format!("{name} was never created, or was destroyed"),
+    })?;
+    let api = KubeApi::new(&kubeconfig).await?;
+    let names = names_in_cluster(&api).await?;
     let report = loko_dns::driver::sync(&platform.engine, &zone, &up::placement(&platform), &names).await?;
+    // Where any name resolves, pods know these already.
+    if !zone.wildcard {
+        tell_pods(&api, &platform, names.clone()).await?;
+    }
+    // A resolver that knows domains has nothing to learn; /etc/hosts has.
+    let line = context.progress.start("resolver", "looking at this host's resolver");
+    let told = up::tell_resolver(context, &zone.with_names(names), &line).await;
+    line.done(&told);
     output::formatted(context.global.output, &report, || {
         format!("{} names are known under {}", report.names, zone.domain)
     });
     Ok(())
 }
 
-async fn names_in_cluster(context: &Context, platform: &Platform) -> Result<BTreeSet<HostName>, CliError> {
-    let name = platform.environment.name.as_str();
-    let kubeconfig = state::read(&context.home.kubeconfig(name))?.ok_or_else(|| CliError::Down {
-        summary: format!("{name} was never created, or was destroyed"),
-    })?;
-    let api = KubeApi::new(&kubeconfig).await?;
+/// Brings CoreDNS' configuration to the names.
+async fn tell_pods(api: &KubeApi, platform: &Platform, names: BTreeSet<HostName>) -> Result<(), CliError> {
+    let corefile = up::corefile(platform, names)?;
+    let wanted = loko_cluster::wanted::names(&corefile)?;
+    let mut live = api.live_objects().await?;
+    live.retain(|key, _| wanted.iter().any(|manifest| manifest.key() == *key));
+    let plan = loko_cluster::plan::objects(wanted, &live);
+    if plan.is_empty() {
+        return Ok(());
+    }
+    api.carry_out(&plan).await?;
+    // A kubelet looks at a pod's files each minute, or at once when the pod itself changes.
+    let now = jiff::Timestamp::now().to_string();
+    let patch = serde_json::json!({"metadata": {"annotations": {"dev.loko.names": now}}});
+    for pod in api.list("v1", "Pod", Some("kube-system"), "k8s-app=kube-dns").await? {
+        let key = ObjectKey {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: Some("kube-system".to_owned()),
+            name: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+        };
+        api.merge(&key, &patch).await?;
+    }
+    Ok(())
+}
+
+async fn names_in_cluster(api: &KubeApi) -> Result<BTreeSet<HostName>, CliError> {
     let mut names = BTreeSet::new();
     for ingress in api.list("networking.k8s.io/v1", "Ingress", None, "").await? {
         let rules = ingress["spec"]["rules"].as_array();

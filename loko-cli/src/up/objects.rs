@@ -31,6 +31,17 @@ const FOUNDATION: [&str; 3] = ["cni", "storage", "coredns"];
 /// CoreDNS' image where a node image says nothing of it.
 pub(crate) const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.14.2";
 
+/// CoreDNS' configuration; `names` are those that were found in the cluster.
+pub(crate) fn corefile(platform: &Platform, names: BTreeSet<HostName>) -> Result<String, CliError> {
+    let environment = &platform.environment;
+    let traefik = addresses::of(environment.cluster.service_subnet)
+        .map_err(ClusterError::from)?
+        .traefik;
+    let zone = Zone::of(environment, platform.address, NonZeroU16::MIN, names);
+    let corefile = loko_dns::corefile::corefile(&zone.domain, zone.wildcard, &zone.hosts, traefik.into());
+    Ok(corefile)
+}
+
 /// Everything that the cluster's objects depend on, owned.
 #[derive(Debug, Clone)]
 pub(crate) struct Inputs {
@@ -48,16 +59,10 @@ impl Inputs {
         coredns_image: String,
         names: BTreeSet<HostName>,
     ) -> Result<Self, CliError> {
-        let environment = &platform.environment;
-        let traefik = addresses::of(environment.cluster.service_subnet)
-            .map_err(ClusterError::from)?
-            .traefik;
-        let zone = Zone::of(environment, platform.address, NonZeroU16::MIN, names);
-        let corefile = loko_dns::corefile::corefile(&zone.domain, zone.wildcard, &zone.hosts, traefik.into());
         Ok(Self {
             certificates,
             network,
-            corefile,
+            corefile: corefile(platform, names)?,
             coredns_image,
         })
     }

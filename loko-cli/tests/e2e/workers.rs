@@ -33,6 +33,7 @@ pub(crate) fn environment(place: &Place) -> Environment {
 network:
   ip: 127.0.0.2
   domain: pair.loko.test
+  wildcard: false
 cluster:
   nodes:
     workers: 2

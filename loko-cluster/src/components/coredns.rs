@@ -36,14 +36,25 @@ pub fn manifests(image: &str, corefile: &str, dns_ip: Ipv4Addr, replicas: i32) -
     objects.add(&rbac::service_account(NAME, NAMESPACE))?;
     objects.add(&rbac::cluster_role(role, rules))?;
     objects.add(&rbac::cluster_binding(role, role, account))?;
-    objects.add(&ConfigMap {
-        metadata: metadata(NAME),
-        data: Some(text_map([("Corefile", corefile)])),
-        ..ConfigMap::default()
-    })?;
+    objects.add(&config_map(corefile))?;
     objects.add(&service(dns_ip))?;
     objects.add(&deployment(image, replicas))?;
     Ok(objects.into_list())
+}
+
+/// Of [`manifests`], the one that has the Corefile.
+pub fn configuration(corefile: &str) -> Result<Vec<Manifest>, NotAnObject> {
+    let mut objects = Objects::of(PART);
+    objects.add(&config_map(corefile))?;
+    Ok(objects.into_list())
+}
+
+fn config_map(corefile: &str) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(NAME),
+        data: Some(text_map([("Corefile", corefile)])),
+        ..ConfigMap::default()
+    }
 }
 
 fn metadata(name: &str) -> ObjectMeta {
