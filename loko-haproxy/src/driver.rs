@@ -1,6 +1,8 @@
 //! Changes HAProxy, and tells what it serves.
 //!
-//! Callers hold one lock per engine while they [`Edge::apply`]: two at once would each render without the other's change.
+//! Callers hold one lock per engine while they [`Edge::apply`], so that one waits for the other. Those who cannot see each other's
+//! lock, because they are on different machines, lose nothing either: a change is put in place only where the files are still those
+//! that it was made from, else it begins anew.
 
 mod bring;
 mod http;
@@ -16,6 +18,7 @@ use loko_config::model::Protocol;
 use loko_config::names::EnvName;
 use loko_engine::driver::ExecSpec;
 use loko_engine::{ContainerFacts, ContainerSpec, ContainerState, EdgeMode, Engine, EngineError, labels};
+use semver::Version;
 use serde::Serialize;
 
 use crate::configuration::{Configuration, STATISTICS_PORT};
@@ -118,7 +121,12 @@ struct Found {
     container: Option<ContainerFacts>,
     volume: bool,
     files: BTreeMap<String, String>,
+    /// Of the configuration and all routes, as [`reload`] computes it where they are.
+    digest: String,
 }
+
+/// How often a change begins anew where others change the same files.
+const ATTEMPTS: u32 = 10;
 
 impl Edge {
     /// HAProxy of `image` on `engine`, with the usual names.
@@ -144,6 +152,17 @@ impl Edge {
     /// Brings HAProxy to where the change is served and confirmed by the process that serves it. Where it already is,
     /// nothing happens. After an error everything serves as before.
     pub async fn apply(&self, change: &Change) -> Result<Report, HaproxyError> {
+        let mut times = 0;
+        loop {
+            match self.apply_once(change).await {
+                Err(HaproxyError::Contended { .. }) if times < ATTEMPTS => times += 1,
+                Err(HaproxyError::Contended { .. }) => return Err(HaproxyError::Contended { times }),
+                done => return done,
+            }
+        }
+    }
+
+    async fn apply_once(&self, change: &Change) -> Result<Report, HaproxyError> {
         let found = self.look().await?;
         let mut routes = found.routes(change)?;
         let environment = change.environment();
@@ -168,7 +187,13 @@ impl Edge {
         self.refuse_conflicts(&there, wanted)
     }
 
-    /// The sockets of the host that are in use because we use them: what HAProxy serves, and the UDP ports of all
+    /// Where HAProxy's statistics listen.
+    #[must_use]
+    pub fn statistics(&self) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics)
+    }
+
+    /// The sockets of the host that are in use because we use them: what HAProxy serves, its statistics, and the UDP ports of all
     /// environments. A user who is not root cannot see whose a socket of HAProxy is, so [`crate::portcheck`] is not asked of these.
     pub async fn served(&self) -> Result<BTreeSet<Wanted>, HaproxyError> {
         let found = self.look().await?;
@@ -182,6 +207,7 @@ impl Edge {
             .unwrap_or_default();
         let mut served: BTreeSet<Wanted> = listeners
             .into_iter()
+            .chain([self.statistics()])
             .map(|address| at(address, Protocol::Tcp))
             .collect();
         for routes in found.stored(None)?.values() {
@@ -243,9 +269,8 @@ impl Edge {
     }
 
     fn refuse_conflicts(&self, there: &BTreeMap<EnvName, Routes>, wanted: &Routes) -> Result<(), HaproxyError> {
-        let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
         let mut found = conflicts(there, wanted);
-        found.extend(reserved(own, wanted));
+        found.extend(reserved(self.statistics(), wanted));
         if found.is_empty() {
             return Ok(());
         }
@@ -324,6 +349,7 @@ impl Found {
         Self {
             container,
             volume,
+            digest: reload::digest(&files),
             files: files.into_iter().map(|(path, bytes)| (path, text(bytes))).collect(),
         }
     }
@@ -360,6 +386,13 @@ impl Found {
             }
         }
         Ok(all)
+    }
+
+    /// Whether a newer version of LoKO wrote what is served. What it wrote is left to it where nothing of ours changes, else two
+    /// versions that are used in turn would each undo what the other did.
+    fn is_by_newer(&self) -> bool {
+        let by = self.files.get(CONFIGURATION).and_then(|text| parse::version(text));
+        by.is_some_and(|by| env!("CARGO_PKG_VERSION").parse().is_ok_and(|own: Version| by > own))
     }
 
     fn has(&self, path: &str, text: &str) -> bool {

@@ -66,6 +66,16 @@ pub enum HaproxyError {
         /// The end of its log.
         message: String,
     },
+    /// Others changed it at the same time, again and again.
+    #[error("HAProxy's configuration was changed by others meanwhile, {times} times in a row")]
+    #[diagnostic(
+        code(loko::haproxy::contended),
+        help("run it again once they are done; what they made serves")
+    )]
+    Contended {
+        /// How often it was begun anew.
+        times: u32,
+    },
     /// The routes of an environment cannot be read back.
     #[error("the stored routes of the environment {environment} are not readable: {message}")]
     #[diagnostic(

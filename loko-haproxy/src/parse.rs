@@ -14,6 +14,7 @@ use nom::character::complete::{space0, space1};
 use nom::combinator::{all_consuming, map, map_opt, opt, rest, value};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
+use semver::Version;
 
 use crate::configuration::{
     Backend, BackendId, Configuration, Frontend, FrontendKind, Limits, NamePattern, RELAY_PATH, RelayDocument, Rule,
@@ -53,7 +54,14 @@ pub fn revision(text: &str) -> Option<&str> {
         .filter(|revision| !revision.is_empty())
 }
 
-/// Whether nobody changed the file since it was rendered.
+/// The version of LoKO that wrote a file; `None` where it says none.
+#[must_use]
+pub fn version(text: &str) -> Option<Version> {
+    let words = text.lines().next()?.strip_prefix("# Written by LoKO ")?;
+    words.split(' ').next()?.parse().ok()
+}
+
+/// Whether nobody changed the file since this version rendered it.
 #[must_use]
 pub fn is_as_written(text: &str) -> bool {
     parse(text).is_ok_and(|configuration| render::render(&configuration).text == text)
@@ -457,6 +465,7 @@ mod tests {
             let rendered = render::render(&configuration);
             prop_assert_eq!(parse(&rendered.text).unwrap(), configuration);
             prop_assert_eq!(revision(&rendered.text), Some(rendered.revision.as_str()));
+            prop_assert_eq!(version(&rendered.text), env!("CARGO_PKG_VERSION").parse().ok());
             prop_assert!(is_as_written(&rendered.text));
             prop_assert!(!is_as_written(&rendered.text.replace("retries 3", "retries 4")));
         }

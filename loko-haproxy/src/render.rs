@@ -41,6 +41,7 @@ pub fn render(configuration: &Configuration) -> Rendered {
 #[derive(Template)]
 #[template(path = "haproxy.cfg", escape = "none")]
 struct File<'a> {
+    version: &'static str,
     revision: &'a str,
     revision_path: &'static str,
     metrics_path: &'static str,
@@ -80,6 +81,7 @@ struct BackendSection {
 
 fn text(configuration: &Configuration, revision: &str) -> String {
     let file = File {
+        version: env!("CARGO_PKG_VERSION"),
         revision,
         revision_path: REVISION_PATH,
         metrics_path: METRICS_PATH,
@@ -222,6 +224,14 @@ mod tests {
     use crate::routes::Routes;
     use crate::routes::tests::routes;
 
+    /// The text without what changes with each release.
+    fn shown(list: Vec<Routes>, mode: EdgeMode) -> String {
+        let Rendered { text, revision } = rendered(list, mode);
+        let first = format!("LoKO {} for", env!("CARGO_PKG_VERSION"));
+        text.replace(&first, "LoKO <version> for")
+            .replace(&revision, "<revision>")
+    }
+
     fn rendered(list: Vec<Routes>, mode: EdgeMode) -> Rendered {
         let settings = Settings {
             limits: Limits::new(20_000, 2),
@@ -236,7 +246,7 @@ mod tests {
 
     #[test]
     fn no_environment() {
-        insta::assert_snapshot!(rendered(Vec::new(), EdgeMode::HostNetwork).text);
+        insta::assert_snapshot!(shown(Vec::new(), EdgeMode::HostNetwork));
     }
 
     #[test]
@@ -246,14 +256,14 @@ mod tests {
         dev.tcp[0].sni.insert("postgres.dev.me".parse().unwrap());
         let mut shop = routes("shop", "127.0.0.1", "shop.dev.me");
         shop.tcp[0].sni.insert("postgres.shop.dev.me".parse().unwrap());
-        insta::assert_snapshot!(rendered(vec![dev, shop], EdgeMode::HostNetwork).text);
+        insta::assert_snapshot!(shown(vec![dev, shop], EdgeMode::HostNetwork));
     }
 
     #[test]
     fn one_environment_where_ports_are_published() {
         let mut dev = routes("dev", "::1", "dev.me");
         dev.udp = crate::relay::tests::udp();
-        insta::assert_snapshot!(rendered(vec![dev], EdgeMode::Published).text);
+        insta::assert_snapshot!(shown(vec![dev], EdgeMode::Published));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use loko_config::names::{Domain, EnvName, HostName, NodeName, WorkloadName};
 use loko_config::slots::{PortKey, Slot};
 use serde::{Deserialize, Serialize};
 
-/// All ways into one environment: what `routes/<env>.yaml` holds.
+/// All ways into one environment: what `routes/<env>.yaml` holds. Versions of LoKO read each other's: a key that one does not know
+/// it passes over, and a key that comes later has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Routes {
     /// Whose they are.
     pub environment: EnvName,
@@ -36,7 +37,6 @@ pub struct Routes {
 
 /// A node that runs Traefik.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its container's name.
     pub name: NodeName,
@@ -46,7 +46,7 @@ pub struct Upstream {
 
 /// A TCP port on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct TcpRoute {
     /// Where it leads.
     pub workload: WorkloadName,
@@ -61,7 +61,7 @@ pub struct TcpRoute {
 
 /// A UDP port on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct UdpRoute {
     /// Where it leads.
     pub workload: WorkloadName,
@@ -79,7 +79,7 @@ pub enum Conflict {
     #[diagnostic(
         code(loko::haproxy::port),
         help(
-            "give it another port with `network.port-overrides` or `network.lb-ports`, or give this environment an address of its own (`network.ip: 127.0.0.2`)"
+            "give it another port with `network.port-overrides` or `network.lb-ports`, or give this environment an address of its own (`network.ip: 127.0.0.2`); a port whose clients begin with TLS is shared by `{{port: …, tls: sni}}` on both sides, which the handshakes of PostgreSQL and MySQL are not"
         )
     )]
     Port {

@@ -1,13 +1,14 @@
 //! A container that serves given routes: made, started, made anew, or only changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use loko_config::model::Protocol;
 use loko_config::names::EnvName;
 use loko_engine::container::{ContainerChange, compare};
 use loko_engine::driver::File;
-use loko_engine::{ContainerFacts, ContainerSpec, labels};
+use loko_engine::{ContainerFacts, ContainerSpec, EdgeMode, labels};
+use semver::Version;
 
 use super::{Done, Edge, Found, Report, reload};
 use crate::configuration::{Configuration, Limits, Settings, decide};
@@ -38,8 +39,13 @@ impl Edge {
         let wanted = decide(routes, &settings);
         let after = wanted.listeners();
         self.refuse_ports_in_use(after.difference(&before), !running).await?;
-        let spec = self.spec(&wanted, &settings);
-        let change = compare(&spec, there);
+        let shared = routes.keys().any(|other| other != environment);
+        let spec = self.spec(&wanted, &settings, image(there, &self.image, shared));
+        let mut change = compare(&spec, there);
+        // A newer version describes the same container in other words.
+        if change == ContainerChange::Replace && running && found.is_by_newer() && self.serves_as(&spec, there) {
+            change = ContainerChange::Nothing;
+        }
         let done = if change == ContainerChange::Nothing && running {
             let facts_known = served.is_some();
             let changed = self.change(found, routes, environment, &settings, facts_known).await?;
@@ -66,11 +72,19 @@ impl Edge {
 
     /// The container as it must be. Ports that it publishes and nobody needs any more stay until another one is needed,
     /// because taking them away would end everybody's connections.
-    fn spec(&self, wanted: &Configuration, settings: &Settings) -> ContainerSpec {
+    fn spec(&self, wanted: &Configuration, settings: &Settings, image: &str) -> ContainerSpec {
         let needed = wanted.published();
         let enough = needed.iter().all(|port| settings.published.contains(port));
         let ports = if enough { settings.published.clone() } else { needed };
-        spec(&self.names, &self.image, self.mode, ports)
+        spec(&self.names, image, self.mode, ports)
+    }
+
+    /// Whether a container is of the same image and publishes what is needed.
+    fn serves_as(&self, spec: &ContainerSpec, there: Option<&ContainerFacts>) -> bool {
+        there.is_some_and(|there| {
+            let published = spec.ports.iter().all(|port| there.ports.contains(port));
+            there.image == spec.image && (self.mode == EdgeMode::HostNetwork || published)
+        })
     }
 
     /// Starts the container with a configuration of its statistics alone, and changes that to the one of `routes`: what it
@@ -85,13 +99,13 @@ impl Edge {
     ) -> Result<(), HaproxyError> {
         let rendered = render(&decide(&BTreeMap::new(), &self.settings(None)));
         self.start(spec, &rendered.text, &rendered.revision).await?;
-        let mut files = found.files.clone();
-        files.insert(CONFIGURATION.to_owned(), rendered.text);
-        let started = Found {
-            container: None,
-            volume: true,
-            files,
-        };
+        let files = found
+            .files
+            .iter()
+            .map(|(path, text)| (path.clone(), text.clone().into_bytes()));
+        let mut files: BTreeMap<String, Vec<u8>> = files.collect();
+        files.insert(CONFIGURATION.to_owned(), rendered.text.into_bytes());
+        let started = Found::new(None, true, files);
         self.change(&started, routes, environment, settings, false)
             .await
             .map(drop)
@@ -161,10 +175,9 @@ impl Edge {
     ) -> Result<(), HaproxyError> {
         // A port that HAProxy cannot bind at a reload makes it pause all others for two seconds while it tries again; so
         // this is looked at before.
-        let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.statistics);
         let wanted: Vec<Wanted> = new
             .copied()
-            .chain(statistics.then_some(own))
+            .chain(statistics.then_some(self.statistics()))
             .map(|address| Wanted {
                 address,
                 protocol: Protocol::Tcp,
@@ -185,5 +198,53 @@ impl Edge {
         } else {
             Err(HaproxyError::PortsInUse { conflicts })
         }
+    }
+}
+
+/// The image to run. Environments that share HAProxy may name different versions of it: the newer one serves all, because each
+/// change between them ends everybody's connections.
+fn image<'a>(there: Option<&'a ContainerFacts>, wanted: &'a str, shared: bool) -> &'a str {
+    let version = |image: &'a str| -> Option<(&'a str, Version)> {
+        let (repository, tag) = image.rsplit_once(':')?;
+        Some((repository, tag.parse().ok()?))
+    };
+    let Some(there) = there.filter(|_| shared) else {
+        return wanted;
+    };
+    match (version(&there.image), version(wanted)) {
+        (Some((repository, had)), Some((same, asked))) if repository == same && had > asked => &there.image,
+        _ => wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loko_engine::ContainerState;
+
+    use super::*;
+
+    #[test]
+    fn of_two_versions_that_environments_name_the_newer_serves() {
+        let there = |image: &str| ContainerFacts {
+            id: "1".to_owned(),
+            name: "loko-haproxy".to_owned(),
+            image: image.to_owned(),
+            image_id: String::new(),
+            state: ContainerState::Running,
+            started_at: String::new(),
+            labels: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            ports: Vec::new(),
+        };
+        for (had, asked, shared, runs) in [
+            ("haproxy:3.3.6", "haproxy:3.0.11", true, "haproxy:3.3.6"),
+            ("haproxy:3.0.11", "haproxy:3.3.6", true, "haproxy:3.3.6"),
+            ("haproxy:3.3.6", "haproxy:3.0.11", false, "haproxy:3.0.11"),
+            ("haproxy:3.3.6", "mirror/haproxy:3.0.11", true, "mirror/haproxy:3.0.11"),
+            ("haproxy:latest", "haproxy:3.0.11", true, "haproxy:3.0.11"),
+        ] {
+            assert_eq!(image(Some(&there(had)), asked, shared), runs, "{had}, {asked}");
+        }
+        assert_eq!(image(None, "haproxy:3.0.11", true), "haproxy:3.0.11");
     }
 }

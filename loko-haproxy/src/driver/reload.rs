@@ -5,21 +5,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use loko_config::names::EnvName;
 use loko_engine::EngineError;
+use loko_engine::container::short_hash;
 use loko_engine::driver::{ExecSpec, File};
 use tokio::time::{Instant, sleep};
 
 use super::{Edge, Found, http};
 use crate::configuration::{REVISION_PATH, Settings, decide};
-use crate::container::{CONFIGURATION, DIRECTORY, routes_file};
+use crate::container::{CONFIGURATION, DIRECTORY, ROUTES, routes_file};
 use crate::error::HaproxyError;
 use crate::facts;
-use crate::render::render;
+use crate::parse;
+use crate::render::{Rendered, render};
 use crate::routes::Routes;
 
 /// How long a new process may take. It binds at once or tries for two seconds.
 const TAKE_OVER: Duration = Duration::from_secs(15);
 /// Exit code of the script where HAProxy does not take the file.
 const REFUSED: i64 = 3;
+/// Exit code of the script where the files are not those that the change was made from.
+const CHANGED: i64 = 4;
 
 impl Edge {
     /// Brings a running container to the configuration of `routes`; false where it was there already. `environment` is the
@@ -45,11 +49,21 @@ impl Edge {
             environment: environment.clone(),
             message: error.to_string(),
         })?;
+        let same_routes = found.has_routes(environment, stored.as_ref());
         let same_file = found.has(CONFIGURATION, &rendered.text);
+        if !same_file
+            && same_routes
+            && found.is_by_newer()
+            && let Some(served) = found.files.get(CONFIGURATION).and_then(|text| parse::revision(text))
+            && self.serves(served).await
+        {
+            return Ok(false);
+        }
         if same_file {
-            if !found.has_routes(environment, stored.as_ref()) {
+            if !same_routes {
                 // Something that HAProxy has no part in: a UDP port.
-                self.write_routes(environment, stored.as_deref()).await?;
+                self.write_routes(environment, stored.as_deref(), &unchanged(found))
+                    .await?;
             }
             if self.serves(&rendered.revision).await {
                 return Ok(false);
@@ -60,10 +74,13 @@ impl Edge {
             return self.confirmed(&rendered.revision, since).await.map(|()| true);
         }
         let since = unix_now();
-        self.write(environment, &rendered.text, stored.as_deref()).await?;
+        self.write(found, environment, &rendered, stored.as_deref()).await?;
         if let Err(error) = self.confirmed(&rendered.revision, since).await {
-            self.put_back(found, environment).await?;
-            return Err(error);
+            if self.is_in_place(&rendered.revision).await {
+                self.put_back(found, environment, &rendered.revision).await?;
+                return Err(error);
+            }
+            return Err(HaproxyError::Contended { times: 1 });
         }
         Ok(true)
     }
@@ -84,7 +101,7 @@ impl Edge {
                     .container(&self.names.container)
                     .await
                     .is_ok_and(|c| c.is_some_and(|c| c.is_running()));
-                if gone || self.failed_since(since).await {
+                if gone || self.failed_since(since).await || !self.is_in_place(revision).await {
                     return false;
                 }
             }
@@ -134,56 +151,76 @@ impl Edge {
 
     /// Writes both files beside, has HAProxy check its own, and puts them in place: the routes first, because they are what
     /// the next run renders from.
-    async fn write(&self, environment: &EnvName, text: &str, stored: Option<&str>) -> Result<(), HaproxyError> {
+    async fn write(
+        &self,
+        found: &Found,
+        environment: &EnvName,
+        Rendered { text, revision }: &Rendered,
+        stored: Option<&str>,
+    ) -> Result<(), HaproxyError> {
         let routes = routes_file(environment);
-        let mut files = vec![File::new(format!("{DIRECTORY}/{CONFIGURATION}.new"), text)];
+        // A name that nobody else's change has.
+        let new = format!("new-{revision}");
+        let mut files = vec![File::new(format!("{DIRECTORY}/{CONFIGURATION}.{new}"), text.as_str())];
         if let Some(stored) = stored {
-            files.push(File::new(format!("{DIRECTORY}/{routes}.new"), stored));
+            files.push(File::new(format!("{DIRECTORY}/{routes}.{new}"), stored));
         }
         let put = self.engine.put_files(&self.names.container, &files).await;
         let place = if stored.is_some() {
-            format!("mv -f {routes}.new {routes}")
+            format!("mv -f {routes}.{new} {routes}")
         } else {
             format!("rm -f {routes}")
         };
+        let unchanged = unchanged(found);
+        // Last what runs leave that are stopped half way.
         let script = format!(
-            "haproxy -c -f {CONFIGURATION}.new || exit {REFUSED}\n\
+            "haproxy -c -f {CONFIGURATION}.{new} || exit {REFUSED}\n\
+             {unchanged}\n\
              [ ! -f {CONFIGURATION} ] || ln -f {CONFIGURATION} {CONFIGURATION}.old\n\
              {place}\n\
-             mv -f {CONFIGURATION}.new {CONFIGURATION}\n\
-             kill -USR2 1"
+             mv -f {CONFIGURATION}.{new} {CONFIGURATION}\n\
+             kill -USR2 1\n\
+             find . -name '*.new-*' -cmin +60 -delete 2>/dev/null || true"
         );
         let written = match put {
             Ok(()) => self.script(&script).await,
             Err(error) => Err(error.into()),
         };
         if written.is_err() {
-            let _ = self.script(&format!("rm -f {CONFIGURATION}.new {routes}.new")).await;
+            let _ = self
+                .script(&format!("rm -f {CONFIGURATION}.{new} {routes}.{new}"))
+                .await;
         }
         written
     }
 
-    async fn write_routes(&self, environment: &EnvName, stored: Option<&str>) -> Result<(), HaproxyError> {
+    /// The routes alone, where the script `condition` does not end it.
+    async fn write_routes(
+        &self,
+        environment: &EnvName,
+        stored: Option<&str>,
+        condition: &str,
+    ) -> Result<(), HaproxyError> {
         let path = routes_file(environment);
         let Some(stored) = stored else {
-            return self.script(&format!("rm -f {path}")).await;
+            return self.script(&format!("{condition}\nrm -f {path}")).await;
         };
-        let file = File::new(format!("{DIRECTORY}/{path}.new"), stored);
+        let new = format!("{path}.new-{}", short_hash(stored.as_bytes()));
+        let file = File::new(format!("{DIRECTORY}/{new}"), stored);
         self.engine.put_files(&self.names.container, &[file]).await?;
-        self.script(&format!("mv -f {path}.new {path}")).await
+        self.script(&format!("{condition}\nmv -f {new} {path}")).await
     }
 
-    /// The files of before, and the process that serves them.
-    async fn put_back(&self, found: &Found, environment: &EnvName) -> Result<(), HaproxyError> {
+    /// The files of before, and the process that serves them. What others have put in place of ours stays.
+    async fn put_back(&self, found: &Found, environment: &EnvName, revision: &str) -> Result<(), HaproxyError> {
         let before = found.files.get(&routes_file(environment)).map(String::as_str);
-        self.write_routes(environment, before).await?;
-        self.script(&format!("mv -f {CONFIGURATION}.old {CONFIGURATION}\nkill -USR2 1"))
-            .await?;
-        if let Some(before) = found
-            .files
-            .get(CONFIGURATION)
-            .and_then(|text| crate::parse::revision(text))
-        {
+        let ours = format!("{ALONE}\ngrep -qx '# Revision {revision}' {CONFIGURATION} || exit {CHANGED}");
+        self.write_routes(environment, before, &ours).await?;
+        self.script(&format!(
+            "{ours}\nmv -f {CONFIGURATION}.old {CONFIGURATION}\nkill -USR2 1"
+        ))
+        .await?;
+        if let Some(before) = found.files.get(CONFIGURATION).and_then(|text| parse::revision(text)) {
             self.confirm(before, None).await;
         }
         Ok(())
@@ -196,6 +233,7 @@ impl Edge {
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         match output.code {
             0 => Ok(()),
+            CHANGED => Err(HaproxyError::Contended { times: 1 }),
             REFUSED => Err(HaproxyError::Refused {
                 message: cause(&said).unwrap_or(said),
             }),
@@ -206,6 +244,14 @@ impl Edge {
                 output: said.trim().to_owned(),
             })),
         }
+    }
+
+    /// Whether the configuration in place is the one of `revision`; also where that cannot be asked.
+    async fn is_in_place(&self, revision: &str) -> bool {
+        let script = format!("cd {DIRECTORY} && ! grep -qx '# Revision {revision}' {CONFIGURATION}");
+        let command = ExecSpec::new(["sh", "-c", script.as_str()]);
+        let other = self.engine.exec(&self.names.container, &command).await;
+        !other.is_ok_and(|output| output.code == 0)
     }
 
     async fn failed_since(&self, since: Option<i32>) -> bool {
@@ -220,6 +266,35 @@ impl Edge {
     async fn log_since(&self, since: i32) -> String {
         self.engine.log_lines_since(&self.names.container, 500, since).await
     }
+}
+
+/// Lines of a script that let one such script run after another. The directory is locked, because a file would need space.
+const ALONE: &str = "if command -v flock >/dev/null; then exec 9<.; flock 9; fi";
+
+/// Lines of a script that end it where the files are not those that were found, see [`digest`].
+fn unchanged(found: &Found) -> String {
+    let files = format!("{CONFIGURATION} {ROUTES}/*.yaml");
+    format!(
+        "{ALONE}\n\
+         [ \"$(LC_ALL=C; export LC_ALL; cat {files} 2>/dev/null | sha256sum | cut -c1-16)\" = {} ] || exit {CHANGED}",
+        found.digest
+    )
+}
+
+/// The same of files that were read: first the configuration, then the routes by name.
+pub(super) fn digest(files: &BTreeMap<String, Vec<u8>>) -> String {
+    let counts = |path: &str| {
+        let name = path.strip_prefix(ROUTES).and_then(|rest| rest.strip_prefix('/'));
+        // As the pattern matches.
+        let stored = name.and_then(|name| name.strip_suffix(".yaml"));
+        path == CONFIGURATION || stored.is_some_and(|stem| !stem.starts_with('.') && !stem.contains('/'))
+    };
+    let counted: Vec<&[u8]> = files
+        .iter()
+        .filter(|(path, _)| counts(path))
+        .map(|(_, contents)| contents.as_slice())
+        .collect();
+    short_hash(&counted.concat())
 }
 
 /// HAProxy's own words for what went wrong: its first alert that is not the summary of others.

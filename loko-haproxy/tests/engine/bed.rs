@@ -64,6 +64,27 @@ impl Bed {
         self
     }
 
+    /// The same on a network of its own, where containers find each other by name; it is made here.
+    pub(crate) async fn published_apart(mut self) -> Self {
+        self.names.network.clone_from(&self.names.container);
+        self.remove_network().await;
+        let made = docker(&[
+            "network",
+            "create",
+            "--label",
+            "dev.loko.test=haproxy",
+            &self.names.network,
+        ])
+        .await;
+        assert!(made, "the network {} could not be made", self.names.network);
+        self.published()
+    }
+
+    /// Takes that network away.
+    pub(crate) async fn remove_network(&self) {
+        docker(&["network", "rm", &self.names.network]).await;
+    }
+
     /// The host's own address on the network that containers are on where ports are published.
     pub(crate) async fn gateway(&self) -> IpAddr {
         let network = self.engine.network(&self.names.network).await.unwrap().unwrap();
@@ -196,6 +217,12 @@ impl Bed {
             .map(|(_, body)| body.to_owned())
             .unwrap_or_default()
     }
+}
+
+/// Whether the `docker` command did it.
+async fn docker(words: &[&str]) -> bool {
+    let output = tokio::process::Command::new("docker").args(words).output().await;
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Sends back what it gets. A ping beside it says that its node is up.

@@ -9,6 +9,7 @@
 mod bed;
 mod failure;
 mod published;
+mod together;
 mod traffic;
 mod udp;
 
@@ -141,7 +142,7 @@ async fn a_configuration_that_is_refused_leaves_everything_as_it_was() {
     };
     println!("HAProxy said: {message}");
     assert!(
-        message.contains("haproxy.cfg.new:") || message.contains("server"),
+        message.contains("haproxy.cfg.new-") || message.contains("server"),
         "{message}"
     );
     assert_eq!(bed.files().await, before, "no file changed and none was left");

@@ -106,6 +106,46 @@ async fn a_relay_comes_with_the_first_port_and_goes_with_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_ports_are_published_the_relay_asks_haproxy_by_name() {
+    let Some(bed) = Bed::new("relaypub", 21).await else {
+        return;
+    };
+    let Some(_) = relay(&bed).await else { return };
+    if std::process::Command::new("docker").arg("version").output().is_err() {
+        println!("skipped: no `docker` command");
+        return;
+    }
+    let bed = bed.published_apart().await;
+    let relay = relay(&bed).await.unwrap();
+    let gateway = bed.gateway().await;
+    let port = echo(&format!("{gateway}:0"), b'a').await;
+    let _up = WebServer::start(&gateway.to_string(), "a").await;
+    let mut base = bed.routes("haproxytest-relaypub", "127.0.60.22", &[]);
+    base.nodes[0].address = gateway;
+    let one = with_udp(&base, &[(18055, port)]);
+    relay.remove(&one.environment).await.unwrap();
+    bed.put(&one).await.unwrap();
+    assert_eq!(relay.apply(&one).await.unwrap(), Done::Started);
+    assert_eq!(ask("127.0.60.22:18055", b"x").await.unwrap(), b"ax");
+    assert_eq!(relay.apply(&one).await.unwrap(), Done::Nothing);
+
+    // Another TCP port makes HAProxy anew, at another address of the network; the relay finds it again.
+    let mut more = one.clone();
+    more.tcp = bed.routes("haproxytest-relaypub", "127.0.60.22", &[(18056, port)]).tcp;
+    assert_eq!(bed.put(&more).await.unwrap().done, Done::Recreated);
+    assert_eq!(relay.apply(&more).await.unwrap(), Done::Nothing);
+    assert_eq!(ask("127.0.60.22:18055", b"y").await.unwrap(), b"ay");
+
+    let two = with_udp(&more, &[(18055, port), (18057, port)]);
+    bed.put(&two).await.unwrap();
+    assert_eq!(relay.apply(&two).await.unwrap(), Done::Recreated);
+    assert_eq!(ask("127.0.60.22:18057", b"z").await.unwrap(), b"az");
+    assert_eq!(relay.remove(&two.environment).await.unwrap(), Done::Removed);
+    bed.clean().await;
+    bed.remove_network().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn datagrams_go_round_a_node_that_is_down_and_back_when_it_is_up() {
     let Some(bed) = Bed::new("nodes", 18).await else { return };
     let Some(relay) = relay(&bed).await else { return };
