@@ -207,7 +207,10 @@ impl Cluster {
             })?;
         self.engine.create_container(&state.spec).await?;
         let mut files = vec![File::new(KUBEADM_CONFIG, config).secret()];
-        files.extend(network.map(|network| File::new(cni::PATH, network)));
+        files.push(match network {
+            Some(network) => File::new(cni::PATH, network),
+            None => File::new(cni::BOOT_PATH, cni::boot()),
+        });
         self.engine.put_files(name, &files).await?;
         Ok(self.engine.start_container(name).await?)
     }

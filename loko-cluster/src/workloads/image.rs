@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use loko_config::model::{Environment, ImageSource, Protocol, Workload};
 use sha2::{Digest as _, Sha256};
 
+use super::routes::SERVICE_ANNOTATION;
 use super::{MAX_STATEFUL_NAME, WorkloadError, hex, typed};
 use crate::components::{Objects, app, app_selector, named, texts};
 use crate::scheduling;
@@ -48,7 +49,15 @@ pub(super) fn add(
     }
     let ports = ports(workload);
     if !ports.is_empty() {
-        objects.add(&service(name, namespace, &ports))?;
+        let mut service = service(name, namespace, &ports);
+        // What Traefik reads of a Service it reads there alone: a `serversscheme` of h2c makes gRPC out of HTTP.
+        let annotations = workload.http.iter().flat_map(|http| &http.annotations);
+        let its: BTreeMap<String, String> = annotations
+            .filter(|(key, _)| key.starts_with(SERVICE_ANNOTATION))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        service.metadata.annotations = (!its.is_empty()).then_some(its);
+        objects.add(&service)?;
     }
     let template = template(workload, image, &ports)?;
     // One is Kubernetes' own default. Left out, an autoscaler or `kubectl scale` may decide.

@@ -39,6 +39,9 @@ pub fn exposed_ports(environment: &Environment, slots: &BTreeMap<PortKey, Slot>)
     list
 }
 
+/// How the annotations start that Traefik reads of a Service (Traefik: `pkg/provider/kubernetes/ingress/annotations.go`).
+pub(super) const SERVICE_ANNOTATION: &str = "traefik.ingress.kubernetes.io/service.";
+
 pub(super) fn add(
     objects: &mut Objects,
     environment: &Environment,
@@ -168,7 +171,8 @@ fn ingress(
     if let Some(resolver) = resolver {
         annotations.insert(format!("{ROUTER}.tls.certresolver"), resolver.to_owned());
     }
-    annotations.extend(http.annotations.clone());
+    let of_service = |key: &String| key.starts_with(SERVICE_ANNOTATION);
+    annotations.extend(http.annotations.clone().into_iter().filter(|(key, _)| !of_service(key)));
     let service = http.service.as_deref().unwrap_or(workload.name.as_str());
     let backend = IngressBackend {
         service: Some(IngressServiceBackend {

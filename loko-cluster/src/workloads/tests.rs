@@ -99,6 +99,40 @@ workloads:
 }
 
 #[test]
+fn what_traefik_reads_of_a_service_is_said_there() {
+    let parts = render(
+        r"
+name: dev
+workloads:
+  user:
+    - name: rpc
+      image: rpc
+      http:
+        port: 50051
+        annotations:
+          traefik.ingress.kubernetes.io/service.serversscheme: h2c
+          traefik.ingress.kubernetes.io/router.priority: '7'
+",
+    )
+    .unwrap();
+    let annotations = |kind: &str| {
+        let mut of_kind = parts["workload-rpc"]
+            .iter()
+            .filter(|manifest| manifest.key().kind == kind);
+        of_kind.next().unwrap().value()["metadata"]["annotations"].clone()
+    };
+    let service = annotations("Service");
+    assert_eq!(service.as_object().unwrap().len(), 1);
+    assert_eq!(service["traefik.ingress.kubernetes.io/service.serversscheme"], "h2c");
+    let ingress = annotations("Ingress");
+    assert_eq!(ingress["traefik.ingress.kubernetes.io/router.priority"], "7");
+    assert_eq!(
+        ingress["traefik.ingress.kubernetes.io/service.serversscheme"],
+        serde_json::Value::Null
+    );
+}
+
+#[test]
 fn a_workload_of_the_catalogue_is_resolved_first() {
     let error = render("name: dev\nworkloads: {system: [{name: postgres}]}\n").unwrap_err();
     assert_eq!(

@@ -186,7 +186,7 @@ section! {
         hosts "hosts": Vec<Spanned<String>>, default(Vec::new());
         /// For a chart, the service to route to. Default: the workload's name.
         service "service": String, optional;
-        /// Annotations of the Ingress.
+        /// Annotations of the Ingress; those under `traefik.ingress.kubernetes.io/service.` are put on the Service, where Traefik reads them: `…service.serversscheme: h2c` is gRPC.
         annotations "annotations": Annotations, default(Annotations::default());
     }
     old {
