@@ -11,16 +11,17 @@ declare -A outputs=(
   [local-path-provisioner]=bin/local-path-provisioner
   [registry]=bin/registry
   [httpbin]=bin/go-httpbin
+  [wire]=bin/wire
   [pause]=bin/pause
   [docker]=bin/docker
   [crane]=bin/crane
   [helm]=bin/helm
 )
 # Files of ours that a group is built from, besides its own recipe.
-declare -A sources=([kubernetes]=go/node [kubectl]=go/node [engine]=go/engine [kindfiles]=go/kindfiles [pause]=images/pause/pause.c)
+declare -A sources=([kubernetes]=go/node [kubectl]=go/node [engine]=go/engine [kindfiles]=go/kindfiles [wire]=go/wire [pause]=images/pause/pause.c)
 
-groups_build=(kubernetes engine traefik kind kindfiles local-path-provisioner registry httpbin pause)
-groups_pull=(kubectl kind)
+groups_build=(kubernetes engine traefik kind kindfiles local-path-provisioner registry httpbin wire pause)
+groups_pull=(kubectl kind wire)
 groups_optional=(crane helm)
 
 # ---- Recipes ----------------------------------------------------------------------------------------------------------------
@@ -104,6 +105,7 @@ build_kind() { go_install "$1" sigs.k8s.io/kind "$KIND"; }
 build_local-path-provisioner() { go_install "$1" github.com/rancher/local-path-provisioner "$LOCAL_PATH"; }
 build_registry() { go_install "$1" github.com/distribution/distribution/v3/cmd/registry "$DISTRIBUTION"; }
 build_httpbin() { go_install "$1" github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin "v$HTTPBIN"; }
+build_wire() { cd "$here/go/wire" && go build -ldflags "$strip" -o "$1/bin/" .; }
 build_crane() { go_install "$1" github.com/google/go-containerregistry/cmd/crane "$CRANE"; }
 build_helm() { go_install "$1" helm.sh/helm/v4/cmd/helm "$HELM"; }
 
