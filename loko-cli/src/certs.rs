@@ -46,7 +46,7 @@ fn authority(home: &Home, mode: Mode, now: Timestamp) -> Result<Authority, CliEr
         return Ok(Authority::create(&context::holder(), now)?);
     }
     // One at a time: two that make one would each trust their own.
-    let _lock = home.lock_edge(|_| {})?;
+    let _lock = home.lock_authority()?;
     if let Some(authority) = stored()? {
         return Ok(authority);
     }

@@ -9,6 +9,7 @@ mod dns;
 mod doctor;
 mod env;
 mod logs;
+mod port_check;
 mod power;
 mod secrets;
 mod status;

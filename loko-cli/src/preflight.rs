@@ -7,8 +7,10 @@ use loko_cluster::ClusterError;
 use loko_cluster::driver::Helm;
 use loko_config::Source;
 use loko_config::model::{KubeProxyMode, Protocol};
-use loko_haproxy::portcheck::{self, Wanted};
+use loko_haproxy::Edge;
+use loko_haproxy::portcheck::{self, Conflict, Wanted};
 use loko_haproxy::routes::Routes;
+use serde::Serialize;
 
 use crate::context::{Context, Platform};
 use crate::doctor::{self, Facts};
@@ -27,7 +29,16 @@ pub(crate) async fn check(context: &Context, platform: &Platform, observed: &Obs
     // What another environment has is refused by its name.
     let routes = Routes::new(&platform.environment, platform.address, Vec::new(), &observed.slots);
     up::edge(platform).check(&routes).await?;
-    let conflicts = ports(platform, observed).await?;
+    refuse(&ports(platform, observed).await?)
+}
+
+/// What [`ports`] found, as the error that ends a command.
+pub(crate) fn refuse(ports: &[PortState]) -> Result<(), CliError> {
+    let conflicts: Vec<String> = ports
+        .iter()
+        .flat_map(|port| &port.conflicts)
+        .map(ToString::to_string)
+        .collect();
     if conflicts.is_empty() {
         Ok(())
     } else {
@@ -100,8 +111,32 @@ async fn charts(platform: &Platform) -> Result<(), CliError> {
     Ok(())
 }
 
+/// A port of the host that the environment needs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PortState {
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
+    #[serde(rename = "use")]
+    pub(crate) whose: Use,
+    /// Who has it, where somebody else does.
+    pub(crate) conflicts: Vec<Conflict>,
+}
+
+/// Whose a port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Use {
+    /// Nobody's.
+    Free,
+    /// In use by `LoKO` itself.
+    Own,
+    /// Somebody else's.
+    Taken,
+}
+
 /// Sockets that the edge of this environment binds on the host.
-pub(crate) fn wanted_ports(platform: &Platform) -> Vec<Wanted> {
+fn wanted_ports(platform: &Platform, edge: &Edge) -> Vec<Wanted> {
     let network = &platform.environment.network;
     let at = |port: u16, protocol| Wanted {
         address: SocketAddr::new(platform.address, port),
@@ -119,37 +154,52 @@ pub(crate) fn wanted_ports(platform: &Platform) -> Vec<Wanted> {
                 .map(|port| at(port.host_port.get(), port.protocol)),
         );
     }
+    wanted.push(Wanted {
+        address: edge.statistics(),
+        protocol: Protocol::Tcp,
+    });
     wanted
 }
 
-/// One sentence for each port that somebody else has. What our own containers have does not count: two environments
-/// share the edge, and what they cannot share it refuses itself.
-pub(crate) async fn ports(platform: &Platform, observed: &Observed) -> Result<Vec<String>, CliError> {
-    let mut wanted = wanted_ports(platform);
-    let served = up::edge(platform).served().await?;
-    wanted.retain(|port| !served.contains(port));
-    let api = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), observed.api_port.get());
+/// Every port that the environment needs on this host, and whose it is. What our own containers have is no conflict: two
+/// environments share the edge, and what they cannot share it refuses itself.
+pub(crate) async fn ports(platform: &Platform, observed: &Observed) -> Result<Vec<PortState>, CliError> {
+    let edge = up::edge(platform);
+    let mut wanted = wanted_ports(platform, &edge);
+    let mut own = edge.served().await?;
+    let api = Wanted {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), observed.api_port.get()),
+        protocol: Protocol::Tcp,
+    };
+    wanted.push(api);
     let first = loko_cluster::nodes::names(&platform.environment)
         .next()
         .map(|(name, ..)| name);
-    let running = observed
-        .containers
-        .iter()
-        .any(|c| Some(&c.name) == first.as_ref() && c.is_running());
-    if !running {
-        wanted.push(Wanted {
-            address: api,
-            protocol: Protocol::Tcp,
-        });
+    let mut containers = observed.containers.iter();
+    if containers.any(|c| Some(&c.name) == first.as_ref() && c.is_running()) {
+        own.insert(api);
     }
+    let asked: Vec<Wanted> = wanted.iter().filter(|port| !own.contains(port)).copied().collect();
     let all = platform.engine.containers(&BTreeMap::new()).await?;
     let ours: BTreeSet<String> = observed
         .containers
         .iter()
         .flat_map(|c| [c.id.clone(), c.name.clone()])
         .collect();
-    Ok(portcheck::check(&wanted, &all, &ours)
-        .iter()
-        .map(ToString::to_string)
-        .collect())
+    let conflicts = portcheck::check(&asked, &all, &ours);
+    let state = |port: Wanted| {
+        let its = |conflict: &&Conflict| conflict.wanted == port.address && conflict.protocol == port.protocol;
+        let conflicts: Vec<Conflict> = conflicts.iter().filter(its).cloned().collect();
+        PortState {
+            address: port.address,
+            protocol: port.protocol,
+            whose: match (own.contains(&port), conflicts.is_empty()) {
+                (true, _) => Use::Own,
+                (false, true) => Use::Free,
+                (false, false) => Use::Taken,
+            },
+            conflicts,
+        }
+    };
+    Ok(wanted.into_iter().map(state).collect())
 }

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //! $LOKO_HOME (0700, default ~/.loko)
-//! ├─ ca/{ca.crt, ca.key}              one authority for this machine; the key is 0600 and never copied
+//! ├─ ca/{ca.crt, ca.key, lock}        one authority for this machine; the key is 0600 and never copied
 //! ├─ catalogue/<name>.yaml            entries of one's own, which add to the catalogue or replace what is in it
 //! ├─ current                          the environment chosen with `loko env use`
-//! ├─ edge.lock                        held while HAProxy, which all environments share, is changed
 //! └─ environments/<name>/
 //!    ├─ loko.yaml                     as it was last applied
 //!    ├─ certs/{tls,registry}.{crt,key} of the domain, and of the registry
 //!    ├─ kubeconfig                    0600
 //!    ├─ secrets.yaml                  0600, of the workloads; made once
 //!    └─ lock                          held while the environment is changed
+//!
+//! /tmp/loko-edge.lock                 held while HAProxy is changed, which all environments of all users and homes share
 //! ```
 
 use std::fs::File;
@@ -113,13 +114,84 @@ impl Home {
         lock(&self.environment(name).join("lock"), waits)
     }
 
-    /// Takes the lock of the edge.
-    pub(crate) fn lock_edge(&self, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
-        lock(&self.root.join("edge.lock"), waits)
+    /// Takes the lock of the authority.
+    pub(crate) fn lock_authority(&self) -> Result<Lock, CliError> {
+        lock(&self.root.join("ca/lock"), |_| {})
     }
 }
 
+/// Takes the lock of the edge, which is one for this machine: HAProxy is one for all users and all their homes.
+pub(crate) fn lock_edge(waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
+    // Not the directory that TMPDIR names: that is another one for each user.
+    let directory = if cfg!(unix) {
+        Utf8PathBuf::from("/tmp")
+    } else {
+        Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap_or_default()
+    };
+    lock_shared(&directory.join("loko-edge.lock"), waits)
+}
+
 fn lock(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
+    lock_opened(path, &private, waits)
+}
+
+fn lock_shared(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
+    lock_opened(path, &shared, waits)
+}
+
+/// A file for the user alone, in a directory for the user alone.
+fn private(path: &Utf8Path) -> std::io::Result<File> {
+    if let Some(parent) = path.parent() {
+        private_directory(parent).map_err(std::io::Error::other)?;
+    }
+    let mut options = File::options();
+    options.create(true).read(true).write(true).truncate(false).open(path)
+}
+
+/// A file that every user may lock, in a directory where every user may make files; so one that is no plain file of that one name
+/// is not taken.
+#[cfg(unix)]
+fn shared(path: &Utf8Path) -> std::io::Result<File> {
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let there = |write: bool| File::options().read(true).write(write).custom_flags(flags).open(path);
+    let made = || -> std::io::Result<File> {
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .custom_flags(flags)
+            .open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o666))?;
+        Ok(file)
+    };
+    // Never made where it is there already: the kernel refuses that for another user's file (proc(5), `protected_regular`).
+    let file = match there(true) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => made().or_else(|_| there(true)),
+        // To lock it is enough to read it.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => there(false),
+        opened => opened,
+    }?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.nlink() <= 1 {
+        Ok(file)
+    } else {
+        Err(std::io::Error::other("it is not a file that loko made"))
+    }
+}
+
+#[cfg(not(unix))]
+fn shared(path: &Utf8Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).read(true).write(true).truncate(false).open(path)
+}
+
+fn lock_opened(
+    path: &Utf8Path,
+    open: &dyn Fn(&Utf8Path) -> std::io::Result<File>,
+    waits: impl FnOnce(&str),
+) -> Result<Lock, CliError> {
     let failed = |source: std::io::Error| CliError::File {
         action: "lock",
         path: path.to_owned(),
@@ -127,16 +199,7 @@ fn lock(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
     };
     let mut waits = Some(waits);
     let mut file = loop {
-        if let Some(parent) = path.parent() {
-            private_directory(parent)?;
-        }
-        let mut file = File::options()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(path)
-            .map_err(failed)?;
+        let mut file = open(path).map_err(failed)?;
         if file.try_lock().is_err() {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
@@ -157,10 +220,11 @@ fn lock(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
     // Who holds it, for the one that waits. A lock whose holder died is free: the kernel gave it back.
     let words: Vec<String> = std::env::args().skip(1).collect();
     let holder = format!("{} (pid {})", command(&words), std::process::id());
-    file.set_len(0)
+    // Where it cannot be written it is held all the same.
+    let _ = file
+        .set_len(0)
         .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(holder.as_bytes()))
-        .map_err(failed)?;
+        .and_then(|()| file.write_all(holder.as_bytes()));
     Ok(Lock { _file: file })
 }
 
@@ -321,6 +385,38 @@ mod tests {
         // Held at the path, so a third one would see it.
         let file = File::open(path.join("lock")).unwrap();
         assert!(file.try_lock().is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_edge_has_one_lock_for_all_users_and_a_dead_holder_does_not_hold_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_guard, home) = home();
+        private_directory(home.root()).unwrap();
+        let path = home.root().join("edge.lock");
+        let first = lock_shared(&path, |_| panic!("it is free")).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        let (told, waiting) = std::sync::mpsc::channel();
+        let same = path.clone();
+        let thread = std::thread::spawn(move || lock_shared(&same, |holder| told.send(holder.to_owned()).unwrap()));
+        assert!(waiting.recv().unwrap().contains(&format!("pid {}", std::process::id())));
+        drop(first);
+        drop(thread.join().unwrap().unwrap());
+
+        // What somebody who was killed wrote is only a word.
+        fs::write(&path, "loko create (pid 1)").unwrap();
+        lock_shared(&path, |holder| panic!("{holder} does not hold it")).unwrap();
+
+        // What leads elsewhere is not written to.
+        let other = home.root().join("precious");
+        fs::write(&other, "kept").unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(lock_shared(&path, |_| {}).is_err());
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&other, &path).unwrap();
+        assert!(lock_shared(&path, |_| {}).is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
     }
 
     #[test]

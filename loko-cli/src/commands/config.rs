@@ -8,10 +8,10 @@ use loko_config::{GenerateOptions, Style};
 use serde::Serialize;
 
 use crate::args::{Config, Format, Validate};
-use crate::commands::dns;
+use crate::commands::{dns, port_check};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::{find, output, preflight, state, up};
+use crate::{find, output, state};
 
 /// Runs one of the commands.
 pub(crate) async fn run(context: &Context, command: Config) -> Result<(), CliError> {
@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Context, command: Config) -> Result<(), CliErr
         }
         Config::DnsCheck => dns::run_check(context).await,
         Config::Show => show(context),
-        Config::PortCheck => port_check(context).await,
+        Config::PortCheck => port_check::run(context).await,
     }
 }
 
@@ -112,24 +112,5 @@ fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Default => "default".to_owned(),
         Origin::File(position) => format!("line {}", position.line),
-    }
-}
-
-async fn port_check(context: &Context) -> Result<(), CliError> {
-    let platform = context.platform().await?;
-    let observed = up::observe(&platform).await?;
-    let conflicts = preflight::ports(&platform, &observed).await?;
-    let free = preflight::wanted_ports(&platform).len();
-    output::formatted(context.global.output, &conflicts, || {
-        if conflicts.is_empty() {
-            format!("all {free} ports are free, or LoKO's own")
-        } else {
-            String::new()
-        }
-    });
-    if conflicts.is_empty() {
-        Ok(())
-    } else {
-        Err(CliError::Ports { conflicts })
     }
 }

@@ -54,9 +54,7 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
     let mut removed = Vec::new();
     let mut failures = Vec::new();
     {
-        let _lock = context
-            .home
-            .lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
+        let _lock = state::lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
         let change = Change::Remove(platform.environment.name.clone());
         match up::edge(platform).apply(&change).await {
             Ok(report) if report.done != Done::Nothing => removed.push("its routes".to_owned()),

@@ -10,7 +10,7 @@ use crate::args::Create;
 use crate::commands::create;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::{output, up};
+use crate::{output, state, up};
 
 /// Seconds that a node has to end its pods: databases write what they hold.
 const NODE_SECONDS: i32 = 20;
@@ -32,9 +32,7 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
         context.progress.say(&format!("{name} waits for {holder}"));
     })?;
     {
-        let _edge = context
-            .home
-            .lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
+        let _edge = state::lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
         up::edge(&platform)
             .apply(&Change::Remove(platform.environment.name.clone()))
             .await?;

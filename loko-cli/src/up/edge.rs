@@ -18,6 +18,7 @@ use super::{Observed, Stepped, Up, changed};
 use crate::context::{Context, Platform};
 use crate::error::CliError;
 use crate::progress::{Line, Outcome};
+use crate::state;
 
 /// HAProxy of a platform.
 pub(crate) fn edge(platform: &Platform) -> Edge {
@@ -43,7 +44,7 @@ pub(crate) async fn route(
 ) -> Result<Outcome, CliError> {
     let routes = Routes::new(&platform.environment, platform.address, upstreams, &observed.slots);
     let waits = |holder: &str| context.progress.say(&format!("the edge waits for {holder}"));
-    let _lock = context.home.lock_edge(waits)?;
+    let _lock = state::lock_edge(waits)?;
     let report = edge(platform).apply(&Change::Put(Box::new(routes.clone()))).await?;
     let relayed = relay(platform).apply(&routes).await?;
     Ok(outcome(&report, relayed))
