@@ -34,16 +34,18 @@ pub(crate) async fn check(context: &Context, platform: &Platform, observed: &Obs
 
 /// What [`ports`] found, as the error that ends a command.
 pub(crate) fn refuse(ports: &[PortState]) -> Result<(), CliError> {
-    let conflicts: Vec<String> = ports
-        .iter()
-        .flat_map(|port| &port.conflicts)
-        .map(ToString::to_string)
-        .collect();
+    let conflicts = sentences(ports);
     if conflicts.is_empty() {
         Ok(())
     } else {
         Err(CliError::Ports { conflicts })
     }
+}
+
+/// One sentence for each port that somebody else has.
+pub(crate) fn sentences(ports: &[PortState]) -> Vec<String> {
+    let conflicts = ports.iter().flat_map(|port| &port.conflicts);
+    conflicts.map(ToString::to_string).collect()
 }
 
 /// What `loko doctor` calls a failure. Ports are told apart from it, by name and with who has them.

@@ -68,7 +68,7 @@ async fn of_platform(context: &Context, platform: &Platform) -> Result<Facts, Cl
     let view = doctor::whole(&platform.engine, platform.connected).await?;
     let machine = doctor::machine(context.home.root(), view.data_root());
     let observed = up::observe(platform).await?;
-    let ports = preflight::ports(platform, &observed).await?;
+    let ports = preflight::sentences(&preflight::ports(platform, &observed).await?);
     Ok(Facts {
         ports: Some(ports),
         resolver: Some(resolver(platform).await?),
