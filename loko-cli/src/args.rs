@@ -108,6 +108,9 @@ pub(crate) enum Command {
     /// The machine's authority and the environment's certificate
     #[command(subcommand)]
     Certs(Certs),
+    /// The registry: what is in it, put something there, take something away
+    #[command(subcommand)]
+    Registry(crate::commands::registry::Registry),
     /// Show the ports of the host that lead into the cluster, or bring them to what loko.yaml says
     #[command(subcommand)]
     Tunnel(Tunnel),
@@ -362,6 +365,10 @@ pub(crate) enum Certs {
     Show,
     /// Issue the certificate anew; the authority stays
     Renew,
+    /// Make this host, and its Docker for the registry, trust the authority; needs root
+    Trust,
+    /// Take that back; needs root
+    Untrust,
 }
 
 /// `loko env …`

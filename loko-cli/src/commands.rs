@@ -11,6 +11,7 @@ mod env;
 mod logs;
 mod port_check;
 mod power;
+pub(crate) mod registry;
 mod secrets;
 mod status;
 mod tunnel;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             }
             Command::Status => status::run(&context).await,
             Command::Logs(options) => logs::run(&context, &options).await,
+            Command::Registry(command) => registry::run(&context, command).await,
             Command::Tunnel(command) => tunnel::run(&context, &command).await,
             Command::Workloads(command) => workloads::run(&context, command).await,
             Command::Catalog(command) => catalog::run(&context, &command),

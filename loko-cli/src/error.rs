@@ -187,6 +187,20 @@ pub(crate) enum CliError {
         /// Why not.
         reason: String,
     },
+    /// The registry.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] loko_registry::driver::ClientError),
+    /// What only root may do is left to be done.
+    #[error("only root may do this:\n{}", .commands.join("\n"))]
+    #[diagnostic(
+        code(loko::needs_root),
+        help("run these lines as they stand, or the same command as root with HOME kept")
+    )]
+    NeedsRoot {
+        /// As a shell takes them.
+        commands: Vec<String>,
+    },
     /// HAProxy.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -212,6 +226,11 @@ impl CliError {
             | Self::Edge(_)
             | Self::Unfit { engine: false, .. }
             | Self::Versions { .. } => exit::OTHER,
+            Self::Registry(error) if error.is_not_found() => exit::OTHER,
+            Self::Registry(loko_registry::driver::ClientError::Untrusted { .. }) | Self::NeedsRoot { .. } => {
+                exit::CERTIFICATE
+            }
+            Self::Registry(_) => exit::CLUSTER,
             Self::Cluster(loko_cluster::ClusterError::Engine(_))
             | Self::Engine(_)
             | Self::Unfit { engine: true, .. } => exit::ENGINE,

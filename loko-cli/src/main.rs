@@ -21,6 +21,7 @@ mod secrets;
 mod state;
 mod status;
 mod steps;
+mod trust;
 mod up;
 
 use std::process::ExitCode;

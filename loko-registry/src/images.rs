@@ -1,5 +1,6 @@
 //! Where an image lies in the registry.
 
+use loko_config::model::RegistryEngine;
 use loko_config::names::{ImageRef, InvalidName};
 
 use crate::oci::{Reference, Repository};
@@ -82,8 +83,11 @@ impl RegistrySpec {
     #[must_use]
     pub fn source_of(&self, repository: &Repository) -> Option<&crate::Source> {
         self.sources.iter().find(|source| {
-            let rest = repository.as_str().strip_prefix(source.namespace.as_str());
-            rest.is_some_and(|rest| rest.starts_with('/'))
+            let under = |prefix: &str| {
+                let rest = repository.as_str().strip_prefix(prefix);
+                rest.is_some_and(|rest| rest.starts_with('/'))
+            };
+            under(&source.namespace) || (source.at_root && self.engine == RegistryEngine::Zot && under("library"))
         })
     }
 }

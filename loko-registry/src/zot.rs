@@ -19,6 +19,8 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Where the names and passwords for upstreams lie inside the container, when there are any.
 pub const CREDENTIALS_PATH: &str = "/etc/loko/credentials/credentials.json";
 
+/// What of Docker Hub is mirrored at the root.
+const ROOT_GLOB: &str = "library/*";
 /// Where the database of vulnerabilities comes from.
 const TRIVY_DATABASE: &str = "ghcr.io/aquasecurity/trivy-db";
 
@@ -320,15 +322,16 @@ fn sync(spec: &RegistrySpec, version: ZotVersion) -> Option<Sync> {
 }
 
 /// Where a source's repositories lie: under its namespace, and Docker Hub's at the root too. The named destination comes first,
-/// because the first that fits holds. The root takes names of two parts only, which is all that Docker Hub has: so a pushed
-/// `app:1` is never asked for, nor replaced by what Docker Hub has under its name.
+/// because the first that fits holds. The root takes Docker's own images only (`library/nginx`): a pushed `app:1` or `me/app:1`
+/// is never asked for upstream, nor replaced by what Docker Hub has under its name. Nodes do not need the root, their
+/// `hosts.toml` leads to the namespace.
 fn contents(source: &Source) -> Vec<Content> {
     let named = Content {
         prefix: "**",
         destination: Some(format!("/{}", source.namespace)),
     };
     let root = source.at_root.then_some(Content {
-        prefix: "*/*",
+        prefix: ROOT_GLOB,
         destination: None,
     });
     std::iter::once(named).chain(root).collect()
@@ -341,6 +344,12 @@ fn retention(sources: &[Source]) -> Option<Retention> {
             repositories: sources
                 .iter()
                 .map(|source| format!("{}/**", source.namespace))
+                .chain(
+                    sources
+                        .iter()
+                        .any(|source| source.at_root)
+                        .then(|| ROOT_GLOB.to_owned()),
+                )
                 .collect(),
             delete_untagged: false,
         }],

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use loko_cluster::certificates::CertificateInfo;
+use loko_registry::RegistrySpec;
 use serde::Serialize;
 
 use crate::args::Certs;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::trust::{Act, Authority, Host};
 use crate::{certs, output, state};
 
 #[derive(Debug, Serialize)]
@@ -23,6 +25,8 @@ pub(crate) async fn run(context: &Context, command: &Certs) -> Result<(), CliErr
     match command {
         Certs::Show => show(context),
         Certs::Renew => renew(context).await,
+        Certs::Trust => trust(context),
+        Certs::Untrust => untrust(context),
     }
 }
 
@@ -75,4 +79,52 @@ async fn renew(context: &Context) -> Result<(), CliError> {
     certs::ensure(&context.home, &loaded.environment, certs::Mode::Renew, Timestamp::now())?;
     drop(lock);
     crate::commands::create::run(context, &crate::args::Create::default()).await
+}
+
+/// The system, and Docker for the environment's registry.
+fn trust(context: &Context) -> Result<(), CliError> {
+    let (_, loaded) = context.load()?;
+    certs::ensure(
+        &context.home,
+        &loaded.environment,
+        certs::Mode::Ensure,
+        Timestamp::now(),
+    )?;
+    let Some(authority) = Authority::read(&context.home.authority().0)? else {
+        return Ok(());
+    };
+    let registry = RegistrySpec::of(&loaded.environment)?.map(|spec| spec.reference_host());
+    let registries: Vec<String> = registry.into_iter().collect();
+    let (acts, notes) = authority.trust(&Host::this().facts(&authority), &registries);
+    for note in notes {
+        context.progress.say(&note);
+    }
+    carry_out(context, &acts, &authority)
+}
+
+/// All of it, whatever environments there are.
+fn untrust(context: &Context) -> Result<(), CliError> {
+    let Some(authority) = Authority::read(&context.home.authority().0)? else {
+        output::data("nothing to do");
+        return Ok(());
+    };
+    let acts = authority.untrust(&Host::this().facts(&authority));
+    carry_out(context, &acts, &authority)
+}
+
+/// As root, or what root would do.
+fn carry_out(context: &Context, acts: &[Act], authority: &Authority) -> Result<(), CliError> {
+    let commands: Vec<String> = acts.iter().map(|act| act.command(authority)).collect();
+    if !acts.is_empty() && !rustix::process::geteuid().is_root() {
+        return Err(CliError::NeedsRoot { commands });
+    }
+    Host::this().carry_out(acts, authority)?;
+    output::formatted(context.global.output, &commands, || {
+        if commands.is_empty() {
+            return "nothing to do".to_owned();
+        }
+        let done: Vec<&str> = commands.iter().map(|line| line.trim_start_matches("sudo ")).collect();
+        done.join("\n")
+    });
+    Ok(())
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use loko_cluster::nodes::NETWORK;
 use loko_engine::labels;
 use loko_haproxy::driver::{Change, Done};
+use loko_registry::RegistrySpec;
 use serde::Serialize;
 
 use crate::args::Destroy;
 use crate::context::{Context, Platform};
 use crate::error::CliError;
+use crate::trust::{self, Authority};
 use crate::up;
 use crate::{output, state};
 
@@ -75,6 +77,9 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
         failures.push(error);
     }
     if let Err(error) = remove_network(platform, &mut removed).await {
+        failures.push(error);
+    }
+    if let Err(error) = forget_registry(context, platform, &mut removed) {
         failures.push(error);
     }
     if let Err(error) = remove_files(context, platform, &mut removed) {
@@ -159,6 +164,32 @@ async fn remove_network(platform: &Platform, removed: &mut Vec<String>) -> Resul
             // Somebody came onto it meanwhile.
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// What `certs trust` told this host's Docker of the registry; that the system trusts the authority is for `certs untrust`.
+fn forget_registry(context: &Context, platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+    let Some(authority) = Authority::read(&context.home.authority().0)? else {
+        return Ok(());
+    };
+    // Also of one that is switched off by now.
+    let mut environment = platform.environment.clone();
+    environment.registry.enabled = true;
+    environment.components.registry.enabled = true;
+    let Ok(Some(spec)) = RegistrySpec::of(&environment) else {
+        return Ok(());
+    };
+    let host = trust::Host::this();
+    let acts = Authority::forget(&host.facts(&authority), &spec.reference_host());
+    for act in &acts {
+        if rustix::process::geteuid().is_root() {
+            host.carry_out(std::slice::from_ref(act), &authority)?;
+            removed.push(spec.docker_ca_path());
+        } else {
+            let command = act.command(&authority);
+            context.progress.say(&format!("left for root to take away: {command}"));
         }
     }
     Ok(())

@@ -65,36 +65,40 @@ impl Up<'_> {
         wanted: &BTreeMap<String, loko_registry::HostsFile>,
     ) -> Result<usize, CliError> {
         let engine = &self.platform.engine;
+        // What is no hosts.toml is the authority: no registry host begins with a dot.
         let script = format!(
-            "cd {CERTS_DIRECTORY} 2>/dev/null || exit 0; for f in */hosts.toml; do [ -f \"$f\" ] && \
+            "cd {CERTS_DIRECTORY} 2>/dev/null || exit 0; for f in */hosts.toml {CA_PATH}; do [ -f \"$f\" ] && \
              printf '\\001%s\\n' \"${{f%/hosts.toml}}\" && cat \"$f\"; done; true"
         );
         let listed = engine
             .exec_ok(node, &ExecSpec::new(["sh", "-c", script.as_str()]))
             .await?;
         let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let found: BTreeMap<String, String> = text
+        let mut found: BTreeMap<String, String> = text
             .split('\u{1}')
             .filter_map(|part| part.split_once('\n'))
             .map(|(host, contents)| (host.to_owned(), contents.to_owned()))
             .collect();
+        let told = found.remove(CA_PATH);
         let changes = HostChanges::between(wanted, &found);
         for host in &changes.foreign {
             self.context.progress.say(&format!(
                 "{node} has a hosts.toml of its own for {host}; it is left as it is"
             ));
         }
-        if changes.is_empty() {
-            return Ok(0);
-        }
         let mut files: Vec<File> = changes
             .write
             .iter()
             .map(|(host, text)| File::new(hosts::path(host), text.as_bytes()))
             .collect();
-        if !wanted.is_empty() {
-            let (authority, _) = self.context.home.authority();
-            files.push(File::new(CA_PATH, state::read(&authority)?.unwrap_or_default()));
+        // Compared by itself: the authority may have been made anew while no other file changes.
+        let (authority, _) = self.context.home.authority();
+        let authority = state::read(&authority)?.filter(|_| !wanted.is_empty());
+        if let Some(authority) = authority.filter(|authority| told.as_ref() != Some(authority)) {
+            files.push(File::new(CA_PATH, authority));
+        }
+        if files.is_empty() && changes.remove.is_empty() {
+            return Ok(0);
         }
         engine.put_files(node, &files).await?;
         for host in &changes.remove {
@@ -102,6 +106,6 @@ impl Up<'_> {
                 .exec_ok(node, &ExecSpec::new(["rm", "-f", hosts::path(host).as_str()]))
                 .await?;
         }
-        Ok(changes.write.len() + changes.remove.len())
+        Ok(files.len() + changes.remove.len())
     }
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod environments;
 mod refused;
+mod registry;
 mod run;
 mod upgrade;
 mod words;

@@ -55,7 +55,8 @@ impl Cluster {
         Ok(wanted.iter().map(|(_, lacking)| lacking.len()).sum())
     }
 
-    async fn load(&self, node: &str, images: &[String]) -> Result<(), ClusterError> {
+    /// Streams images that the engine has into a node, whether or not the node has some of these names.
+    pub async fn load(&self, node: &str, images: &[String]) -> Result<(), ClusterError> {
         let archive = self.engine().export_images(images);
         let spec = ExecSpec::new(["ctr", "-n", "k8s.io", "images", "import", "-"]).within(IMPORT_LIMIT);
         self.engine().exec_ok_with_input(node, &spec, archive).await?;

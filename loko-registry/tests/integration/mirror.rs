@@ -74,24 +74,27 @@ async fn ten_pulls_fetch_each_blob_once_and_the_last_needs_no_upstream() {
 }
 
 #[tokio::test]
-async fn a_pushed_image_without_a_namespace_is_never_asked_for_upstream() {
+async fn a_pushed_image_is_never_asked_for_upstream_nor_replaced_by_one_of_its_name() {
     if !has_upstreams() {
         return;
     }
     for engine in engines() {
         let directory = tempfile::tempdir().unwrap();
-        let (hub, _) = upstream(directory.path());
+        let (hub, to_hub) = upstream(directory.path());
         let registry = Registry::start(engine, directory.path(), sources(hub.port, hub.port));
-        let image = Image::docker("mine");
-        let app: Repository = "app".parse().unwrap();
-        image.push(&registry.client, &app, "1").await;
-        let before = hub.log();
-        assert_eq!(
-            Image::pull(&registry.client, &app, "1").await,
-            image.digest(),
-            "{engine:?}"
-        );
-        assert_eq!(hub.log(), before, "{engine:?}");
+        for name in ["app", "me/app", "my/own/app"] {
+            let repository: Repository = name.parse().unwrap();
+            Image::docker("theirs").push(&to_hub, &repository, "1").await;
+            let image = Image::docker("mine");
+            image.push(&registry.client, &repository, "1").await;
+            let before = hub.log();
+            assert_eq!(
+                Image::pull(&registry.client, &repository, "1").await,
+                image.digest(),
+                "{engine:?}: {name}"
+            );
+            assert_eq!(hub.log(), before, "{engine:?}: {name}");
+        }
     }
 }
 
