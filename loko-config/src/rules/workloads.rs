@@ -275,7 +275,7 @@ fn claim(
     let mut remedy =
         format!("give `{name}` another one on the host: `network.port-overrides: {{{name}: {{{inner}: …}}}}`");
     if other.workload.is_some() && port.protocol == Protocol::Tcp {
-        remedy.push_str("\nor, where both speak TLS, `{port: …, tls: sni}` on both");
+        remedy.push_str("\nor, where clients of both begin with TLS, `{port: …, tls: sni}` on both; those of PostgreSQL and MySQL begin with a handshake of their own");
     }
     let cause = Cause::PortClash {
         port: port.host_port.get(),
