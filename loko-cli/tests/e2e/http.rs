@@ -136,6 +136,16 @@ fn websocket(suite: &Suite) {
 /// A TLS connection to a name of an environment that trusts its authority alone.
 #[track_caller]
 pub(crate) fn tls(environment: &Environment, host: &str) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    tls_at(environment, host, 443)
+}
+
+/// The same at another port.
+#[track_caller]
+pub(crate) fn tls_at(
+    environment: &Environment,
+    host: &str,
+    port: u16,
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(environment.place.authority()).unwrap();
     roots.add(authority).unwrap();
@@ -147,7 +157,7 @@ pub(crate) fn tls(environment: &Environment, host: &str) -> rustls::StreamOwned<
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let stream = TcpStream::connect((environment.resolve(host), 443)).unwrap();
+    let stream = TcpStream::connect((environment.resolve(host), port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     rustls::StreamOwned::new(connection, stream)
 }

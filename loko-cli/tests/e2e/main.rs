@@ -19,7 +19,9 @@
     reason = "all of it is a test, and a failed one should say where"
 )]
 
+mod absence;
 mod audit;
+mod clients;
 mod create;
 mod doctor;
 mod edits;
@@ -33,6 +35,7 @@ mod power;
 mod run;
 mod status;
 mod suite;
+mod traffic;
 mod trouble;
 mod watch;
 mod workers;
@@ -55,7 +58,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 13] = [
+const TOPICS: [Topic; 15] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -64,8 +67,10 @@ const TOPICS: [Topic; 13] = [
     http::TOPIC,
     kind::TOPIC,
     edits::TOPIC,
+    traffic::TOPIC,
     power::TOPIC,
     workers::TOPIC,
+    absence::TOPIC,
     trouble::TOPIC,
     itself::TOPIC,
     audit::TOPIC,

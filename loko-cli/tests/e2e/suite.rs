@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::environment::{Environment, Place};
 use crate::run::{Run, find};
 use crate::watch::{self, Socket};
-use crate::{trouble, workers};
+use crate::{traffic, trouble, workers};
 
 /// Environments whose names start so are the suite's: what an earlier run left of them is removed.
 const PREFIX: &str = "e2e-";
@@ -27,6 +27,8 @@ pub(crate) struct Suite {
     pub(crate) busy: Environment,
     /// One that cannot be created.
     pub(crate) broken: Environment,
+    /// Another user's, at the same address as the quickstart.
+    pub(crate) twin: Environment,
     /// One that goes through much.
     pub(crate) beaten: Environment,
     /// What LoKO had on the engine before.
@@ -57,8 +59,10 @@ impl Suite {
         } else {
             BTreeSet::new()
         };
+        let quick = quickstart(&place, beside.as_deref());
         Self {
-            quick: quickstart(&place, beside.as_deref()),
+            twin: traffic::twin(&place, &quick.address),
+            quick,
             pair: workers::environment(&place),
             busy: trouble::busy(&place),
             broken: trouble::broken(&place),
@@ -91,8 +95,15 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 5] {
-        [&self.quick, &self.pair, &self.busy, &self.broken, &self.beaten]
+    pub(crate) fn environments(&self) -> [&Environment; 6] {
+        [
+            &self.quick,
+            &self.pair,
+            &self.busy,
+            &self.broken,
+            &self.beaten,
+            &self.twin,
+        ]
     }
 
     /// Takes away what is left, after whatever happened.
