@@ -81,8 +81,12 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Bring the environment up, or to what loko.yaml says now
     Create(Create),
+    /// Show what `create` would change, and what each change costs; exit code 1 where something differs
+    Diff(Diff),
     /// Take everything of the environment away
     Destroy(Destroy),
+    /// Make the nodes anew; the workloads' data and the registry's images stay
+    Recreate(Recreate),
     /// Start what `stop` stopped
     Start,
     /// Stop the nodes and free the host's ports; everything is kept
@@ -148,12 +152,40 @@ pub(crate) struct Create {
     /// Print what would be done, and do nothing; with `-o yaml` the Kubernetes objects
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Make the nodes anew
+    /// Make the nodes anew; the workloads' data and the registry's images stay
     #[arg(long)]
     pub(crate) recreate: bool,
+    /// With --recreate: the workloads' data and the registry's images go as well
+    #[arg(long, requires = "recreate")]
+    pub(crate) purge: bool,
     /// Leave what was made when the first create fails
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Leave the user's kubeconfig alone
+    #[arg(long)]
+    pub(crate) no_kubeconfig: bool,
+    /// Leave this host's resolver alone
+    #[arg(long)]
+    pub(crate) no_resolver: bool,
+}
+
+/// Options of `diff`.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Diff {
+    /// As with `create --no-kubeconfig`
+    #[arg(long)]
+    pub(crate) no_kubeconfig: bool,
+    /// As with `create --no-resolver`
+    #[arg(long)]
+    pub(crate) no_resolver: bool,
+}
+
+/// Options of `recreate`.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Recreate {
+    /// The workloads' data and the registry's images go as well
+    #[arg(long)]
+    pub(crate) purge: bool,
     /// Leave the user's kubeconfig alone
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,

@@ -5,12 +5,14 @@ mod certs;
 mod config;
 mod create;
 mod destroy;
+mod diff;
 mod dns;
 mod doctor;
 mod env;
 mod logs;
 mod port_check;
 mod power;
+mod recreate;
 pub(crate) mod registry;
 mod secrets;
 mod status;
@@ -35,8 +37,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
     })?;
     runtime.block_on(async {
         match command {
-            Command::Create(options) => create::run(&context, &options).await,
-            Command::Destroy(options) => destroy::run(&context, &options).await,
+            Command::Create(options) => Box::pin(create::run(&context, &options)).await,
+            Command::Destroy(options) => Box::pin(destroy::run(&context, &options)).await,
+            Command::Diff(options) => diff::run(&context, options).await,
+            Command::Recreate(options) => Box::pin(recreate::run(&context, &options)).await,
             Command::Start => power::start(&context).await,
             Command::Stop => power::stop(&context).await,
             Command::Restart => {

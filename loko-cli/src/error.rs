@@ -109,14 +109,23 @@ pub(crate) enum CliError {
         engine: bool,
     },
     /// The environment is not what the file says, and cannot become it in place.
-    #[error("{what} cannot be changed in place")]
+    #[error("this cannot be changed in place:\n{}", .reasons.join("\n"))]
     #[diagnostic(
         code(loko::needs_recreate),
-        help("run `loko create --recreate`: the nodes are made anew, the registry's images stay")
+        help("run `loko create --recreate`, which says what is kept and asks; or take the change back")
     )]
     NeedsRecreate {
-        /// What changed.
-        what: String,
+        /// One sentence for each change.
+        reasons: Vec<String>,
+    },
+    /// The environment is not what loko.yaml says; the output says what differs.
+    #[error("{environment} differs from its loko.yaml in {count} {}", if *.count == 1 { "thing" } else { "things" })]
+    #[diagnostic(code(loko::differs), help("`loko create` brings it there"))]
+    Differs {
+        /// Its name.
+        environment: String,
+        /// How many changes there are.
+        count: usize,
     },
     /// The engine.
     #[error(transparent)]
@@ -223,6 +232,7 @@ impl CliError {
             | Self::NoTerminal { .. }
             | Self::Interrupted
             | Self::Ports { .. }
+            | Self::Differs { .. }
             | Self::Edge(_)
             | Self::Unfit { engine: false, .. }
             | Self::Versions { .. } => exit::OTHER,

@@ -88,7 +88,7 @@ pub(crate) fn options(source: &Source, home: &Home, strict: bool) -> LoadOptions
     LoadOptions {
         file_name: source.path.to_string(),
         environment_variables: std::env::vars().collect(),
-        other_domains: other_domains(home),
+        other_domains: other_domains(source, home),
         // A catalogue that cannot be read is said where it is used.
         catalogue: crate::context::catalogue(home).ok().map(|catalogue| catalogue.ports()),
         strict,
@@ -104,13 +104,20 @@ pub(crate) fn foreign_address(loaded: &Loaded) -> Option<String> {
     (!host::has_address(address)).then(|| format!("network.ip {address} is not an address of this host"))
 }
 
-fn other_domains(home: &Home) -> BTreeMap<loko_config::names::EnvName, loko_config::names::Domain> {
+/// Domains of all environments but the one that this file was applied as: where its name changes, it replaces that one.
+fn other_domains(source: &Source, home: &Home) -> BTreeMap<loko_config::names::EnvName, loko_config::names::Domain> {
     let domain = |name: &String| {
         let text = state::read(&home.applied(name)).ok().flatten()?;
         let loaded = loko_config::load(&text, &LoadOptions::default()).ok()?;
         Some((loaded.environment.name, loaded.environment.network.domain))
     };
-    home.names().iter().filter_map(domain).collect()
+    let former = home.renamed(&source.path, "").ok().flatten();
+    let names = home.names();
+    names
+        .iter()
+        .filter(|name| Some(*name) != former.as_ref())
+        .filter_map(domain)
+        .collect()
 }
 
 #[cfg(test)]

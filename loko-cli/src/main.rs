@@ -15,6 +15,7 @@ mod exit;
 mod find;
 mod host;
 mod output;
+mod plan;
 mod preflight;
 mod progress;
 mod secrets;

@@ -16,6 +16,16 @@ pub(crate) fn read(context: &Context, environment: &str) -> Result<Secrets, CliE
 
 /// The same with what is missing made and written. Returns the names of what was made, `workload.field`.
 pub(crate) fn ensure(context: &Context, platform: &Platform) -> Result<(Secrets, Vec<String>), CliError> {
+    let (secrets, made) = ahead(context, platform)?;
+    if !made.is_empty() {
+        let path = context.home.secrets(platform.environment.name.as_str());
+        state::write(&path, secrets.render()?.as_bytes(), true)?;
+    }
+    Ok((secrets, made))
+}
+
+/// As [`ensure`], in memory alone.
+pub(crate) fn ahead(context: &Context, platform: &Platform) -> Result<(Secrets, Vec<String>), CliError> {
     let name = platform.environment.name.as_str();
     let mut secrets = read(context, name)?;
     let mut made = Vec::new();
@@ -35,9 +45,6 @@ pub(crate) fn ensure(context: &Context, platform: &Platform) -> Result<(Secrets,
             message: format!("the system gives no random numbers: {error}"),
             help: "secrets cannot be made without; try again".to_owned(),
         });
-    }
-    if !made.is_empty() {
-        state::write(&context.home.secrets(name), secrets.render()?.as_bytes(), true)?;
     }
     Ok((secrets, made))
 }

@@ -7,6 +7,7 @@
 //! ├─ current                          the environment chosen with `loko env use`
 //! └─ environments/<name>/
 //!    ├─ loko.yaml                     as it was last applied
+//!    ├─ origin                        where that loko.yaml is
 //!    ├─ certs/{tls,registry}.{crt,key} of the domain, and of the registry
 //!    ├─ kubeconfig                    0600
 //!    ├─ secrets.yaml                  0600, of the workloads; made once
@@ -22,6 +23,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use crate::error::CliError;
+use crate::find::Source;
 
 /// The directory of everything kept on this host.
 #[derive(Debug, Clone)]
@@ -78,6 +80,33 @@ impl Home {
         self.environment(name).join("loko.yaml")
     }
 
+    fn origin(&self, name: &str) -> Utf8PathBuf {
+        self.environment(name).join("origin")
+    }
+
+    /// Keeps the loko.yaml that is applied, and where it is.
+    pub(crate) fn remember(&self, name: &str, source: &Source) -> Result<(), CliError> {
+        let applied = self.applied(name);
+        if source.path == applied {
+            return Ok(());
+        }
+        if let Some(path) = absolute(&source.path) {
+            write(&self.origin(name), path.as_str().as_bytes(), false)?;
+        }
+        write(&applied, &source.bytes, false)
+    }
+
+    /// The environment that a loko.yaml was last applied as, where that is another than `name`.
+    pub(crate) fn renamed(&self, file: &Utf8Path, name: &str) -> Result<Option<String>, CliError> {
+        let Some(path) = absolute(file) else { return Ok(None) };
+        for other in self.names() {
+            if other != name && read(&self.origin(&other))?.is_some_and(|origin| origin == path.as_str()) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
     /// Names of the environments that have a directory, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.environments()) else {
@@ -129,6 +158,12 @@ pub(crate) fn lock_edge(waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
         Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap_or_default()
     };
     lock_shared(&directory.join("loko-edge.lock"), waits)
+}
+
+/// A file's path from the root on; `None` where it is no file that keeps its place, as `/dev/stdin`.
+fn absolute(file: &Utf8Path) -> Option<Utf8PathBuf> {
+    let path = file.canonicalize_utf8().ok()?;
+    path.is_file().then_some(path)
 }
 
 fn lock(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
@@ -433,6 +468,26 @@ mod tests {
         ]
         .map(str::to_owned);
         assert_eq!(command(&words), "loko env use");
+    }
+
+    #[test]
+    fn a_file_that_is_applied_under_another_name_is_known_again() {
+        let (guard, home) = home();
+        let file = Utf8PathBuf::from_path_buf(guard.path().join("loko.yaml")).unwrap();
+        fs::write(&file, "name: a\n").unwrap();
+        let source = |path: &Utf8Path| Source {
+            path: path.to_owned(),
+            bytes: b"name: a\n".to_vec(),
+        };
+        home.remember("a", &source(&file)).unwrap();
+        assert_eq!(home.renamed(&file, "a").unwrap(), None);
+        assert_eq!(home.renamed(&file, "b").unwrap().as_deref(), Some("a"));
+        // Applied once more by name, it is still that file's.
+        home.remember("a", &source(&home.applied("a"))).unwrap();
+        assert_eq!(home.renamed(&file, "b").unwrap().as_deref(), Some("a"));
+        let other = file.with_file_name("other.yaml");
+        fs::write(&other, "name: b\n").unwrap();
+        assert_eq!(home.renamed(&other, "b").unwrap(), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!         └→ edge                                   ready ← all but metrics
 //! ```
 
+mod ahead;
 mod edge;
 mod nodes;
 mod objects;
@@ -28,6 +29,7 @@ use crate::error::CliError;
 use crate::progress::Outcome;
 use crate::steps::{Runner, StepReport, needs, nothing, to_run};
 
+pub(crate) use ahead::{ahead, settle};
 pub(crate) use edge::{edge, forget_resolver, placement, route, tell_resolver, upstreams_there, zone};
 pub(crate) use objects::{COREDNS_IMAGE, Inputs, corefile, workload_key};
 pub(crate) use observe::{Observed, exists, observe};
@@ -65,10 +67,7 @@ pub(crate) async fn up(
     observed: &Observed,
     options: Options,
 ) -> Result<Vec<StepReport>, CliError> {
-    let first = loko_cluster::nodes::names(&platform.environment)
-        .next()
-        .map(|(name, ..)| name)
-        .unwrap_or_default();
+    let first = first_of(platform);
     let up = Up {
         context,
         platform,
@@ -217,6 +216,12 @@ pub(crate) async fn up(
         to_run(&ready),
     ])
     .await
+}
+
+/// Name of the first control plane.
+fn first_of(platform: &Platform) -> String {
+    let names = loko_cluster::nodes::names(&platform.environment);
+    names.map(|(name, ..)| name).next().unwrap_or_default()
 }
 
 /// A value with whether anything was done for it, and what.

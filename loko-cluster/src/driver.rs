@@ -2,6 +2,7 @@
 
 mod api;
 mod bootstrap;
+mod ending;
 mod evidence;
 mod helm;
 mod images;

@@ -25,6 +25,7 @@ pub mod readiness;
 pub mod replace;
 pub mod scheduling;
 pub mod secrets;
+pub mod storage;
 pub mod wanted;
 pub mod workloads;
 

@@ -137,6 +137,8 @@ pub struct NodeInput<'a> {
     pub proxy: BTreeMap<String, String>,
     /// The registry's volume and where it is mounted in the first control plane, where there is a registry.
     pub registry_volume: Option<(String, String)>,
+    /// The volume with the workloads' data, which every node mounts at [`crate::storage::DATA_PATH`].
+    pub data_volume: Option<String>,
 }
 
 /// The container that a node is.
@@ -158,6 +160,11 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
             read_only: true,
         },
     ];
+    mounts.extend(input.data_volume.iter().map(|volume| Mount::Volume {
+        name: volume.clone(),
+        target: crate::storage::DATA_PATH.to_owned(),
+        read_only: false,
+    }));
     mounts.extend(environment.cluster.extra_mounts.iter().map(|mount| Mount::Bind {
         source: mount.host_path.clone(),
         target: mount.container_path.clone(),

@@ -4,6 +4,7 @@
 //! lock, because they are on different machines, lose nothing either: a change is put in place only where the files are still those
 //! that it was made from, else it begins anew.
 
+mod ahead;
 mod bring;
 mod http;
 mod relay;
@@ -164,21 +165,14 @@ impl Edge {
 
     async fn apply_once(&self, change: &Change) -> Result<Report, HaproxyError> {
         let found = self.look().await?;
-        let mut routes = found.routes(change)?;
-        let environment = change.environment();
-        match change {
-            Change::Put(wanted) => {
-                self.refuse_conflicts(&routes, wanted)?;
-                routes.insert(environment.clone(), (**wanted).clone());
-            }
-            Change::Remove(_) => {
-                routes.remove(environment);
-            }
+        if let Change::Put(wanted) = change {
+            self.refuse_conflicts(&found.stored(Some(&wanted.environment))?, wanted)?;
         }
+        let routes = found.with(change)?;
         if routes.is_empty() {
             return self.remove(&found).await;
         }
-        self.bring_to(&found, &routes, environment).await
+        self.bring_to(&found, &routes, change.environment()).await
     }
 
     /// Refuses routes that another environment's exclude, as [`Edge::apply`] would, and changes nothing.
@@ -320,15 +314,7 @@ impl Edge {
             self.engine.remove_volume(&self.names.volume).await?;
         }
         let there = found.container.is_some() || found.volume;
-        Ok(Report {
-            done: if there { Done::Removed } else { Done::Nothing },
-            opened: BTreeSet::new(),
-            closed: found
-                .configuration()
-                .map(|served| served.listeners())
-                .unwrap_or_default(),
-            environments: BTreeSet::new(),
-        })
+        Ok(found.report_of_removal(if there { Done::Removed } else { Done::Nothing }))
     }
 }
 
@@ -358,9 +344,25 @@ impl Found {
         parse::parse(self.files.get(CONFIGURATION)?).ok()
     }
 
-    /// The stored routes; those that are to be replaced or removed need not be readable.
-    fn routes(&self, change: &Change) -> Result<BTreeMap<EnvName, Routes>, HaproxyError> {
-        self.stored(Some(change.environment()))
+    /// The routes of all environments after a change; those that it replaces or removes need not be readable.
+    fn with(&self, change: &Change) -> Result<BTreeMap<EnvName, Routes>, HaproxyError> {
+        let environment = change.environment();
+        let mut routes = self.stored(Some(environment))?;
+        match change {
+            Change::Put(wanted) => drop(routes.insert(environment.clone(), (**wanted).clone())),
+            Change::Remove(_) => drop(routes.remove(environment)),
+        }
+        Ok(routes)
+    }
+
+    fn report_of_removal(&self, done: Done) -> Report {
+        let served = self.configuration();
+        Report {
+            done,
+            opened: BTreeSet::new(),
+            closed: served.map(|served| served.listeners()).unwrap_or_default(),
+            environments: BTreeSet::new(),
+        }
     }
 
     fn stored(&self, but: Option<&EnvName>) -> Result<BTreeMap<EnvName, Routes>, HaproxyError> {

@@ -1,6 +1,6 @@
 //! `loko create`: bring the environment up, or to what loko.yaml says now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,13 +13,14 @@ use loko_engine::subnet;
 use serde::Serialize;
 
 use crate::args::{Create, Format};
-use crate::commands::destroy;
+use crate::commands::{destroy, diff, recreate};
 use crate::context::{Context, Platform};
 use crate::error::CliError;
+use crate::plan::{self, Effect};
 use crate::progress::Outcome;
 use crate::steps::StepReport;
 use crate::up::{self, Inputs, Observed, Options};
-use crate::{certs, output, preflight, secrets, state};
+use crate::{certs, output, preflight, secrets};
 
 /// What `create` did.
 #[derive(Debug, Serialize)]
@@ -40,36 +41,58 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     let (source, loaded) = context.load()?;
     let environment = switched(loaded.environment, options);
     let platform = context.platform_of(source, environment).await?;
+    let settings = Options {
+        no_kubeconfig: options.no_kubeconfig,
+        no_resolver: options.no_resolver,
+    };
     if options.dry_run {
-        return dry_run(context, &platform).await;
+        return Box::pin(dry_run(context, &platform, settings)).await;
     }
     let name = platform.environment.name.as_str();
+    let renamed = context.home.renamed(&platform.source.path, name)?;
+    if let (Some(old), false) = (&renamed, options.recreate) {
+        let reason = format!("name: {old} → {name}: this loko.yaml is that of {old}, which is another environment");
+        return Err(CliError::NeedsRecreate { reasons: vec![reason] });
+    }
     // What is refused is refused before anything is touched, and leaves not even a directory.
     let mut observed = up::observe(&platform).await?;
-    preflight::check(context, &platform, &observed).await?;
+    if renamed.is_none() {
+        preflight::check(context, &platform, &observed).await?;
+    }
     let mut waited = false;
     let _lock = context.home.lock_environment(name, |holder| {
         waited = true;
         context.progress.say(&format!("{name} waits for {holder}"));
     })?;
     if options.recreate {
-        context.confirm(&format!(
-            "make the nodes of {name} anew? what runs in them is lost, the registry's images stay"
-        ))?;
-        destroy::remove_nodes(&platform).await?;
+        Box::pin(recreate::clear(context, &platform, renamed.as_deref(), options.purge)).await?;
     }
     if waited || options.recreate {
         observed = up::observe(&platform).await?;
         preflight::check(context, &platform, &observed).await?;
     }
     let first = !up::exists(&platform, &observed.containers);
-    // From here on there is something that `-e` can name, whether or not all of it comes up.
-    state::write(&context.home.applied(name), &platform.source.bytes, false)?;
-    let settings = Options {
-        no_kubeconfig: options.no_kubeconfig,
-        no_resolver: options.no_resolver,
+    let ahead = if first {
+        None
+    } else {
+        let before = diff::before(context, &platform)?;
+        let ahead = Box::pin(up::ahead(context, &platform, &observed, settings, before.as_ref())).await?;
+        plan::cluster::refuse(&ahead.plan.changes)?;
+        for change in ahead.plan.of(Effect::RestartsComponent) {
+            context
+                .progress
+                .say(&format!("{} restarts: {}", change.what, change.reason));
+        }
+        Some(ahead)
     };
-    let steps = match up::up(context, &platform, &observed, settings).await {
+    // From here on there is something that `-e` can name, whether or not all of it comes up.
+    context.home.remember(name, &platform.source)?;
+    if let Some(ahead) = ahead.and_then(|ahead| ahead.plan.is_empty().then_some(ahead)) {
+        let steps = up::settle(context, &platform, ahead).await?;
+        report(context, &platform, steps, started);
+        return Ok(());
+    }
+    let steps = match Box::pin(up::up(context, &platform, &observed, settings)).await {
         Ok(steps) => steps,
         Err(error) => {
             // Stopped by the user, it goes on from here at the next create.
@@ -77,7 +100,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
                 context.progress.say(&format!(
                     "{name} could not be created; what was made is taken away again"
                 ));
-                destroy::everything(context, &platform, false).await?;
+                Box::pin(destroy::everything(context, &platform, false)).await?;
             }
             return Err(error);
         }
@@ -138,11 +161,11 @@ fn report(context: &Context, platform: &Platform, steps: Vec<StepReport>, starte
 }
 
 /// What would be done, from what is there; with `-o yaml` the objects themselves.
-async fn dry_run(context: &Context, platform: &Platform) -> Result<(), CliError> {
+async fn dry_run(context: &Context, platform: &Platform, settings: Options) -> Result<(), CliError> {
     let observed = up::observe(platform).await?;
-    preflight::check(context, platform, &observed).await?;
-    let manifests = planned(context, platform, &observed)?;
     if context.global.output == Format::Yaml {
+        preflight::check(context, platform, &observed).await?;
+        let manifests = planned(context, platform, &observed)?;
         let documents: Vec<String> = manifests
             .iter()
             .map(|manifest| loko_config::to_yaml(manifest.value()))
@@ -150,33 +173,7 @@ async fn dry_run(context: &Context, platform: &Platform) -> Result<(), CliError>
         output::data(&documents.join("---\n"));
         return Ok(());
     }
-    let there: BTreeMap<&str, bool> = observed
-        .containers
-        .iter()
-        .map(|container| (container.name.as_str(), container.is_running()))
-        .collect();
-    let mut plan: Vec<(String, String)> = loko_cluster::nodes::names(&platform.environment)
-        .map(|(name, ..)| {
-            let action = match there.get(name.as_str()) {
-                None => "create",
-                Some(false) => "start",
-                Some(true) => "keep",
-            };
-            (name, action.to_owned())
-        })
-        .collect();
-    plan.extend(
-        manifests
-            .iter()
-            .map(|manifest| (manifest.key().to_string(), "apply".to_owned())),
-    );
-    output::formatted(context.global.output, &plan, || {
-        output::table(
-            ["ACTION", "WHAT"],
-            plan.iter().map(|(what, action)| [action.clone(), what.clone()]),
-        )
-    });
-    Ok(())
+    diff::show(context, platform, &observed, settings).await.map(drop)
 }
 
 fn planned(

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use loko_cluster::nodes::NETWORK;
+use loko_cluster::storage;
 use loko_engine::labels;
 use loko_haproxy::driver::{Change, Done};
 use loko_registry::RegistrySpec;
 use serde::Serialize;
 
 use crate::args::Destroy;
+use crate::commands::power;
 use crate::context::{Context, Platform};
 use crate::error::CliError;
+use crate::progress::Outcome;
 use crate::trust::{self, Authority};
 use crate::up;
 use crate::{output, state};
@@ -53,38 +56,37 @@ pub(crate) async fn run(context: &Context, options: &Destroy) -> Result<(), CliE
 /// Carries on after a failure and returns the first one at the end, so that as little as possible is left.
 pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bool) -> Result<Vec<String>, CliError> {
     let name = platform.environment.name.as_str();
-    let mut removed = Vec::new();
-    let mut failures = Vec::new();
-    {
-        let _lock = state::lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
-        let change = Change::Remove(platform.environment.name.clone());
-        match up::edge(platform).apply(&change).await {
-            Ok(report) if report.done != Done::Nothing => removed.push("its routes".to_owned()),
-            Ok(_) => {}
-            Err(error) => failures.push(CliError::from(error)),
-        }
-    }
-    match remove_containers(platform, &mut removed).await {
-        Ok(()) => {}
-        Err(error) => failures.push(error),
-    }
-    match loko_dns::driver::remove(&platform.engine, &platform.environment.name).await {
-        Ok(_) => {}
-        Err(error) => failures.push(error.into()),
-    }
-    removed.extend(up::forget_resolver(context, platform).await);
-    if let Err(error) = remove_volumes(context, platform, purge, &mut removed).await {
-        failures.push(error);
-    }
-    if let Err(error) = remove_network(platform, &mut removed).await {
-        failures.push(error);
-    }
-    if let Err(error) = forget_registry(context, platform, &mut removed) {
-        failures.push(error);
-    }
-    if let Err(error) = remove_files(context, platform, &mut removed) {
-        failures.push(error);
-    }
+    let mut undoing = Undoing::new(context);
+    undoing
+        .step("routes", "taking its routes back", remove_routes(context, platform))
+        .await;
+    undoing
+        .step("containers", "removing its containers", remove_containers(platform))
+        .await;
+    undoing.step("dns", "removing its DNS", remove_dns(platform)).await;
+    let resolver = async { Ok(up::forget_resolver(context, platform).await) };
+    undoing
+        .step("resolver", "taking back what this host was told", resolver)
+        .await;
+    undoing
+        .step(
+            "volumes",
+            "removing its volumes",
+            remove_volumes(context, platform, purge),
+        )
+        .await;
+    undoing
+        .step("network", "removing the network", remove_network(platform))
+        .await;
+    undoing
+        .step("trust", "taking back what Docker was told", async {
+            forget_registry(context, platform)
+        })
+        .await;
+    undoing
+        .step("files", "removing its files", async { remove_files(context, platform) })
+        .await;
+    let Undoing { removed, failures, .. } = undoing;
     tracing::debug!(environment = name, ?removed, "destroyed");
     match failures.into_iter().next() {
         Some(error) => Err(error),
@@ -92,23 +94,96 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
     }
 }
 
-async fn remove_containers(platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+/// Steps that are all tried, whatever becomes of those before.
+struct Undoing<'a> {
+    context: &'a Context,
+    removed: Vec<String>,
+    failures: Vec<CliError>,
+}
+
+impl<'a> Undoing<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self {
+            context,
+            removed: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Runs one; it gives what it removed.
+    async fn step(
+        &mut self,
+        name: &'static str,
+        title: &str,
+        work: impl Future<Output = Result<Vec<String>, CliError>>,
+    ) {
+        let line = self.context.progress.start(name, title);
+        match work.await {
+            Ok(removed) if removed.is_empty() => line.done(&Outcome::Unchanged),
+            Ok(removed) => {
+                line.done(&Outcome::Changed(format!("removed {}", removed.join(", "))));
+                self.removed.extend(removed);
+            }
+            Err(error) => {
+                line.failed(&error.to_string());
+                self.failures.push(error);
+            }
+        }
+    }
+}
+
+async fn remove_routes(context: &Context, platform: &Platform) -> Result<Vec<String>, CliError> {
+    let waits = |holder: &str| context.progress.say(&format!("the edge waits for {holder}"));
+    let _lock = state::lock_edge(waits)?;
+    let change = Change::Remove(platform.environment.name.clone());
+    let report = up::edge(platform).apply(&change).await?;
+    Ok(match report.done {
+        Done::Nothing => Vec::new(),
+        Done::Started | Done::Reloaded | Done::Recreated | Done::Removed => vec!["its routes".to_owned()],
+    })
+}
+
+async fn remove_dns(platform: &Platform) -> Result<Vec<String>, CliError> {
+    // Its container went with the others; the volume is of no use to anybody.
+    loko_dns::driver::remove(&platform.engine, &platform.environment.name).await?;
+    Ok(Vec::new())
+}
+
+async fn remove_containers(platform: &Platform) -> Result<Vec<String>, CliError> {
     let ours = labels_of(platform);
     let containers = platform.engine.containers(&ours).await?;
     let removals = containers
         .iter()
         .map(|container| platform.engine.remove_container(&container.name));
     futures_util::future::try_join_all(removals).await?;
-    removed.extend(containers.into_iter().map(|container| container.name));
-    Ok(())
+    Ok(containers.into_iter().map(|container| container.name).collect())
 }
 
-/// Removes the nodes alone; the edge and everything that is kept outside them stays.
+/// Removes the nodes alone, after what runs in them has written what it holds; the edge and everything that is kept outside
+/// them stays.
 pub(crate) async fn remove_nodes(platform: &Platform) -> Result<(), CliError> {
     let mut ours = labels_of(platform);
     ours.insert(labels::ROLE.to_owned(), "node".to_owned());
     let nodes = platform.engine.containers(&ours).await?;
+    let ends = nodes.iter().filter(|node| node.is_running()).map(|node| async move {
+        if let Err(error) = platform.cluster.end_pods(&node.name, power::POD_SECONDS).await {
+            tracing::debug!(node = node.name, %error, "pods could not be ended");
+        }
+    });
+    futures_util::future::join_all(ends).await;
     futures_util::future::try_join_all(nodes.iter().map(|node| platform.engine.remove_container(&node.name))).await?;
+    Ok(())
+}
+
+/// Removes the workloads' data and the registry's images; nothing that runs uses them.
+pub(crate) async fn remove_data(platform: &Platform) -> Result<(), CliError> {
+    for role in [up::REGISTRY_ROLE, storage::DATA_ROLE] {
+        let mut of_role = labels_of(platform);
+        of_role.insert(labels::ROLE.to_owned(), role.to_owned());
+        for volume in platform.engine.volumes(&of_role).await? {
+            platform.engine.remove_volume(&volume).await?;
+        }
+    }
     Ok(())
 }
 
@@ -120,12 +195,8 @@ fn labels_of(platform: &Platform) -> BTreeMap<String, String> {
 }
 
 /// The registry's images are kept where there is a registry, unless they are to go as well.
-async fn remove_volumes(
-    context: &Context,
-    platform: &Platform,
-    purge: bool,
-    removed: &mut Vec<String>,
-) -> Result<(), CliError> {
+async fn remove_volumes(context: &Context, platform: &Platform, purge: bool) -> Result<Vec<String>, CliError> {
+    let mut removed = Vec::new();
     let mut registry = labels_of(platform);
     registry.insert(labels::ROLE.to_owned(), up::REGISTRY_ROLE.to_owned());
     let keep = platform.environment.registry.enabled && !purge;
@@ -144,12 +215,12 @@ async fn remove_volumes(
             removed.push(volume);
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
-async fn remove_network(platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+async fn remove_network(platform: &Platform) -> Result<Vec<String>, CliError> {
     let Some(network) = platform.engine.network(NETWORK).await? else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     // Nodes that are stopped are on it without being listed by it.
     let in_use = platform
@@ -160,26 +231,27 @@ async fn remove_network(platform: &Platform, removed: &mut Vec<String>) -> Resul
         .any(|c| c.addresses.contains_key(NETWORK));
     if labels::is_ours(&network.labels, None) && network.containers.is_empty() && !in_use {
         match platform.engine.remove_network(NETWORK).await {
-            Ok(()) => removed.push(format!("the network {NETWORK}")),
+            Ok(()) => return Ok(vec![format!("the network {NETWORK}")]),
             // Somebody came onto it meanwhile.
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 /// What `certs trust` told this host's Docker of the registry; that the system trusts the authority is for `certs untrust`.
-fn forget_registry(context: &Context, platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+fn forget_registry(context: &Context, platform: &Platform) -> Result<Vec<String>, CliError> {
+    let mut removed = Vec::new();
     let Some(authority) = Authority::read(&context.home.authority().0)? else {
-        return Ok(());
+        return Ok(removed);
     };
     // Also of one that is switched off by now.
     let mut environment = platform.environment.clone();
     environment.registry.enabled = true;
     environment.components.registry.enabled = true;
     let Ok(Some(spec)) = RegistrySpec::of(&environment) else {
-        return Ok(());
+        return Ok(removed);
     };
     let host = trust::Host::this();
     let acts = Authority::forget(&host.facts(&authority), &spec.reference_host());
@@ -192,10 +264,11 @@ fn forget_registry(context: &Context, platform: &Platform, removed: &mut Vec<Str
             context.progress.say(&format!("left for root to take away: {command}"));
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
-fn remove_files(context: &Context, platform: &Platform, removed: &mut Vec<String>) -> Result<(), CliError> {
+fn remove_files(context: &Context, platform: &Platform) -> Result<Vec<String>, CliError> {
+    let mut removed = Vec::new();
     let name = platform.environment.name.as_str();
     let path = crate::context::kubeconfig_path()?;
     if let Some(theirs) = state::read(&path)? {
@@ -221,5 +294,5 @@ fn remove_files(context: &Context, platform: &Platform, removed: &mut Vec<String
     if state::read(&context.home.current())?.is_some_and(|current| current.trim() == name) {
         state::write(&context.home.current(), b"", false)?;
     }
-    Ok(())
+    Ok(removed)
 }

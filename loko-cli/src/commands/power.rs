@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use loko_engine::{ContainerFacts, labels};
-use loko_haproxy::driver::Change;
+use loko_haproxy::driver::{Change, Done};
 use serde::Serialize;
 
 use crate::args::Create;
 use crate::commands::create;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::progress::Outcome;
 use crate::{output, state, up};
 
-/// Seconds that a node has to end its pods: databases write what they hold.
-const NODE_SECONDS: i32 = 20;
+/// Seconds that each container of a pod has: databases write what they hold.
+pub(crate) const POD_SECONDS: u64 = 20;
 /// Seconds that a container of the edge has.
 const EDGE_SECONDS: i32 = 3;
 
@@ -31,11 +32,15 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
     let _lock = context.home.lock_environment(&name, |holder| {
         context.progress.say(&format!("{name} waits for {holder}"));
     })?;
+    let routes = context.progress.start("routes", "freeing the host's ports");
     {
         let _edge = state::lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
-        up::edge(&platform)
-            .apply(&Change::Remove(platform.environment.name.clone()))
-            .await?;
+        let change = Change::Remove(platform.environment.name.clone());
+        let report = up::edge(&platform).apply(&change).await?;
+        routes.done(&match report.done {
+            Done::Nothing => Outcome::Unchanged,
+            Done::Started | Done::Reloaded | Done::Recreated | Done::Removed => Outcome::Changed("freed".to_owned()),
+        });
     }
     let ours = BTreeMap::from([
         (labels::ENVIRONMENT.to_owned(), name.clone()),
@@ -48,21 +53,24 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
         .into_iter()
         .filter(ContainerFacts::is_running)
         .collect();
+    let is_node = |container: &&ContainerFacts| container.labels.get(labels::ROLE).is_some_and(|role| role == "node");
+    let (nodes, edge): (Vec<&ContainerFacts>, Vec<&ContainerFacts>) = running.iter().partition(is_node);
     let line = context
         .progress
-        .start("stop", &format!("stopping {} containers", running.len()));
-    let stops = running.iter().map(|container| {
-        let is_node = container.labels.get(labels::ROLE).is_some_and(|role| role == "node");
-        platform
-            .engine
-            .stop_container(&container.name, if is_node { NODE_SECONDS } else { EDGE_SECONDS })
-    });
+        .start("nodes", "ending what runs in the nodes, then the nodes");
+    let stops = nodes
+        .iter()
+        .map(|node| platform.cluster.stop_node(&node.name, POD_SECONDS));
     futures_util::future::try_join_all(stops).await?;
-    let stopped: Vec<String> = running.into_iter().map(|container| container.name).collect();
-    line.done(&crate::progress::Outcome::Changed(format!(
-        "{} containers",
-        stopped.len()
-    )));
+    line.done(&stopped(&nodes));
+    // Names are answered until nobody can ask any more.
+    let line = context.progress.start("edge", "stopping DNS and the UDP relay");
+    let stops = edge
+        .iter()
+        .map(|container| platform.engine.stop_container(&container.name, EDGE_SECONDS));
+    futures_util::future::try_join_all(stops).await?;
+    line.done(&stopped(&edge));
+    let stopped = running.into_iter().map(|container| container.name).collect();
     let report = Report {
         environment: name,
         stopped,
@@ -75,6 +83,14 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
         }
     });
     Ok(())
+}
+
+fn stopped(containers: &[&ContainerFacts]) -> Outcome {
+    let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
+    match names.as_slice() {
+        [] => Outcome::Unchanged,
+        names => Outcome::Changed(format!("stopped {}", names.join(", "))),
+    }
 }
 
 /// Starts what was stopped, and brings it to what loko.yaml says.

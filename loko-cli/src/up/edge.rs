@@ -143,7 +143,7 @@ pub(crate) fn upstreams_there(platform: &Platform, observed: &Observed) -> Vec<U
 }
 
 /// Nodes that run Traefik.
-fn upstreams(platform: &Platform, nodes: &[Node]) -> Vec<Upstream> {
+pub(super) fn upstreams(platform: &Platform, nodes: &[Node]) -> Vec<Upstream> {
     let runs_traefik = |node: &&Node| {
         let marks = scheduling::node(&platform.environment.cluster.nodes, node.role, node.index);
         marks.labels.contains_key(scheduling::RUNS_COMPONENTS)

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use loko_cluster::driver::{KubeApi, NodeState, fresh_token};
 use loko_cluster::nodes::{NETWORK, NodeInput, Role};
 use loko_cluster::plan::LiveObject;
+use loko_cluster::scheduling::NodeMarks;
 use loko_cluster::secrets::Secrets;
-use loko_cluster::{ClusterError, ObjectKey, scheduling, wanted};
+use loko_cluster::{ClusterError, ObjectKey, scheduling, storage, wanted};
 use loko_engine::container::ContainerChange;
 use loko_engine::labels;
 use loko_engine::subnet::Division;
@@ -19,7 +21,7 @@ use crate::certs::{self, Certificates};
 use crate::error::CliError;
 use crate::host;
 use crate::progress::Line;
-use crate::state;
+use crate::{plan, state};
 
 /// The nodes, for every step that needs them.
 pub(super) type Nodes = Arc<Vec<NodeState>>;
@@ -67,26 +69,20 @@ impl Up<'_> {
         let Self { platform, observed, .. } = self;
         let cluster = &platform.cluster;
         let name = platform.environment.name.as_str();
-        let volume = registry::volume(&platform.environment.name);
-        platform
-            .engine
-            .ensure_volume(&volume, &labels::of(Some(name), registry::REGISTRY_ROLE))
-            .await?;
-        let input = NodeInput {
-            engine: platform.engine.facts(),
-            api_port: observed.api_port,
-            proxy: BTreeMap::new(),
-            registry_volume: Some((volume, registry::DATA_PATH.to_owned())),
-        };
-        let states = cluster.observe(&division, &observed.containers, &input).await?;
-        let replaced = states
-            .iter()
-            .find(|state| state.change == ContainerChange::Replace && state.initialised);
-        if let Some(state) = replaced {
-            return Err(CliError::NeedsRecreate {
-                what: format!("the node {}", state.node.name),
-            });
+        for (volume, role) in [
+            (registry::volume(&platform.environment.name), registry::REGISTRY_ROLE),
+            (storage::volume(name), storage::DATA_ROLE),
+        ] {
+            platform
+                .engine
+                .ensure_volume(&volume, &labels::of(Some(name), role))
+                .await?;
         }
+        let states = cluster
+            .observe(&division, &observed.containers, &self.node_input())
+            .await?;
+        // The plan refuses it before anything is touched; this is for one that came in between.
+        plan::cluster::refuse(&plan::cluster::nodes(&states, &[], false))?;
         let mut done: Vec<String> = Vec::new();
         for name in loko_cluster::nodes::surplus(&platform.environment, &observed.containers) {
             line.tell(&format!("removing {name}"));
@@ -105,6 +101,18 @@ impl Up<'_> {
         done.extend(started.map(|state| format!("started {}", state.node.name)));
         let outcome = changed(!done.is_empty(), || done.join(", "));
         Ok((Arc::new(states), outcome))
+    }
+
+    /// What the nodes' containers depend on besides loko.yaml.
+    pub(super) fn node_input(&self) -> NodeInput<'_> {
+        let name = &self.platform.environment.name;
+        NodeInput {
+            engine: self.platform.engine.facts(),
+            api_port: self.observed.api_port,
+            proxy: BTreeMap::new(),
+            registry_volume: Some((registry::volume(name), registry::DATA_PATH.to_owned())),
+            data_volume: Some(storage::volume(name.as_str())),
+        }
     }
 
     /// Takes a node that is no longer wanted out of Kubernetes, then its container away.
@@ -190,15 +198,20 @@ impl Up<'_> {
             cluster.admit(&api.0, &token, &expires).await?;
             futures_util::future::try_join_all(joining.iter().map(|name| cluster.join(name))).await?;
         }
+        let marked = api.0.mark_nodes(&self.marks(&nodes)).await?;
+        let mut done: Vec<String> = joining.iter().map(|name| format!("joined {name}")).collect();
+        done.extend(marked.iter().map(|(node, change)| format!("{node}: {change}")));
+        Ok(((), changed(!done.is_empty(), || done.join(", "))))
+    }
+
+    /// Labels and taints that the nodes should have.
+    pub(super) fn marks(self, nodes: &[NodeState]) -> BTreeMap<String, NodeMarks> {
         let wanted = &self.platform.environment.cluster.nodes;
         let marks = nodes.iter().map(|state| {
             let node = &state.node;
             (node.name.clone(), scheduling::node(wanted, node.role, node.index))
         });
-        let marked = api.0.mark_nodes(&marks.collect()).await?;
-        let mut done: Vec<String> = joining.iter().map(|name| format!("joined {name}")).collect();
-        done.extend(marked.iter().map(|(node, change)| format!("{node}: {change}")));
-        Ok(((), changed(!done.is_empty(), || done.join(", "))))
+        marks.collect()
     }
 
     pub(super) async fn services(self, (api, _): Api) -> Stepped<()> {
@@ -219,22 +232,18 @@ impl Up<'_> {
         } = self;
         let own = context.home.kubeconfig(platform.environment.name.as_str());
         let kept = if fresh { None } else { state::read(&own)? };
-        let server = server(observed.api_port);
-        let (text, mut written) = match kept.filter(|text| text.contains(&server)) {
+        let (text, mut written) = match kept.filter(|text| text.contains(&server(observed.api_port))) {
             Some(text) => (text, false),
             None => (platform.cluster.kubeconfig(first, observed.api_port).await?, true),
         };
         if written {
             state::write(&own, text.as_bytes(), true)?;
         }
-        if !options.no_kubeconfig {
-            let path = crate::context::kubeconfig_path()?;
-            let theirs = state::read(&path)?.unwrap_or_default();
-            let merged = loko_cluster::kubeconfig::merge(path.as_str(), &theirs, &text).map_err(ClusterError::from)?;
-            if let Some(merged) = merged {
-                state::write(&path, merged.as_bytes(), true)?;
-                written = true;
-            }
+        if !options.no_kubeconfig
+            && let Some((path, merged)) = merged(&text)?
+        {
+            state::write(&path, merged.as_bytes(), true)?;
+            written = true;
         }
         Ok((
             (),
@@ -248,12 +257,29 @@ impl Up<'_> {
     }
 }
 
+/// The user's kubeconfig, and what it should be; `None` where it is that.
+fn merged(text: &str) -> Result<Option<(Utf8PathBuf, String)>, CliError> {
+    let path = crate::context::kubeconfig_path()?;
+    let theirs = state::read(&path)?.unwrap_or_default();
+    let merged = loko_cluster::kubeconfig::merge(path.as_str(), &theirs, text).map_err(ClusterError::from)?;
+    Ok(merged.map(|merged| (path, merged)))
+}
+
+/// Whether there is nothing to write about the cluster in a kubeconfig, ours or the user's.
+pub(super) fn kubeconfig_is_written(up: Up<'_>) -> Result<bool, CliError> {
+    let own = up.context.home.kubeconfig(up.platform.environment.name.as_str());
+    let Some(text) = state::read(&own)?.filter(|text| text.contains(&server(up.observed.api_port))) else {
+        return Ok(false);
+    };
+    Ok(up.options.no_kubeconfig || merged(&text)?.is_none())
+}
+
 fn server(port: NonZeroU16) -> String {
     format!("https://127.0.0.1:{port}\n")
 }
 
 /// A connection with a kubeconfig from before, where it is for the same port and still answers.
-async fn reachable(kubeconfig: &str, port: NonZeroU16) -> Option<KubeApi> {
+pub(super) async fn reachable(kubeconfig: &str, port: NonZeroU16) -> Option<KubeApi> {
     if !kubeconfig.contains(&server(port)) {
         return None;
     }

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use loko_cluster::catalogue::Rotation;
 use loko_cluster::driver::KubeApi;
-use loko_cluster::plan::{self, LiveObject, ObjectChange};
+use loko_cluster::plan::{self, LiveObject, ObjectChange, ObjectPlan};
 use loko_cluster::secrets::{Secrets, object_name};
 use loko_cluster::wanted::{self, WantedInput};
 use loko_cluster::{ClusterError, Manifest, ObjectKey, addresses, components, workloads};
@@ -88,15 +88,29 @@ impl Up<'_> {
         certificates: Arc<Certificates>,
         network: Division,
     ) -> Stepped<(Arc<Inputs>, Vec<ObjectKey>)> {
+        let held = self.platform.cluster.images_in(self.first).await?;
+        let (inputs, watched, plan) = self.foundation_ahead(&live, certificates, network, &held).await?;
+        api.carry_out(&plan).await?;
+        Ok(((Arc::new(inputs), watched), done(plan.changes())))
+    }
+
+    /// What everything depends on, the objects that take time, and what must be applied first. `held` are the images in the
+    /// first control plane.
+    pub(super) async fn foundation_ahead(
+        self,
+        live: &BTreeMap<ObjectKey, LiveObject>,
+        certificates: Arc<Certificates>,
+        network: Division,
+        held: &BTreeSet<String>,
+    ) -> Result<(Inputs, Vec<ObjectKey>, ObjectPlan), CliError> {
         let Self {
             platform,
             observed,
             first,
             ..
         } = self;
-        let held = platform.cluster.images_in(first).await?;
-        let coredns = held.into_iter().find(|name| name.contains("/coredns/coredns:"));
-        let coredns = coredns.unwrap_or_else(|| COREDNS_IMAGE.to_owned());
+        let coredns = held.iter().find(|name| name.contains("/coredns/coredns:"));
+        let coredns = coredns.map_or_else(|| COREDNS_IMAGE.to_owned(), Clone::clone);
         // Names of objects that somebody applied; with a wildcard they resolve without being known.
         let names = if platform.environment.network.wildcard {
             BTreeSet::new()
@@ -112,9 +126,8 @@ impl Up<'_> {
             &inputs.wanted(platform, &observed.slots),
         )?);
         let watched = watched(&manifests);
-        let plan = plan::objects(manifests, &parts(&live, |part| FOUNDATION.contains(&part)));
-        api.carry_out(&plan).await?;
-        Ok(((Arc::new(inputs), watched), done(plan.changes())))
+        let plan = plan::objects(manifests, &parts(live, |part| FOUNDATION.contains(&part)));
+        Ok((inputs, watched, plan))
     }
 
     pub(super) async fn apply(
@@ -123,10 +136,24 @@ impl Up<'_> {
         inputs: Arc<Inputs>,
         secrets: Arc<Secrets>,
     ) -> Stepped<Arc<Applied>> {
+        let (applied, plan) = self.apply_ahead(&live, &inputs, &secrets)?;
+        api.carry_out(&plan).await?;
+        self.follow_secrets(&api, plan.changes()).await?;
+        let outcome = done(plan.changes());
+        Ok((Arc::new(applied), outcome))
+    }
+
+    /// The objects of components and workloads: what waits for others, and what must be applied at once.
+    pub(super) fn apply_ahead(
+        self,
+        live: &BTreeMap<ObjectKey, LiveObject>,
+        inputs: &Inputs,
+        secrets: &Secrets,
+    ) -> Result<(Applied, ObjectPlan), CliError> {
         let manifests = wanted::platform(
             &self.platform.environment,
             &inputs.wanted(self.platform, &self.observed.slots),
-            &secrets,
+            secrets,
         )?;
         let late = components::metrics_server::PART;
         let mut applied = Applied {
@@ -141,7 +168,7 @@ impl Up<'_> {
         }
         let mut plan = plan::objects(
             manifests,
-            &parts(&live, |part| !FOUNDATION.contains(&part) && part != late),
+            &parts(live, |part| !FOUNDATION.contains(&part) && part != late),
         );
         let waiting = self.platform.environment.enabled_workloads();
         let waiting = waiting.filter(|workload| !workload.depends_on.is_empty());
@@ -149,10 +176,7 @@ impl Up<'_> {
             .map(|workload| workloads::part(workload.name.as_str()))
             .collect();
         applied.aside = plan.set_aside(&waiting);
-        api.carry_out(&plan).await?;
-        self.follow_secrets(&api, plan.changes()).await?;
-        let outcome = done(plan.changes());
-        Ok((Arc::new(applied), outcome))
+        Ok((applied, plan))
     }
 
     /// Starts workloads again that read their secrets when they start, and whose secrets are others now.
@@ -182,17 +206,24 @@ impl Up<'_> {
     /// metrics-server comes last, and is not waited for: nothing else needs it, and it takes work from what is waited for.
     pub(super) async fn metrics(self, (api, there): Api, nodes: Nodes, line: Line) -> Stepped<()> {
         let environment = &self.platform.environment;
-        let manifests = wanted::metrics(environment)?;
-        let plan = plan::objects(
-            manifests,
-            &parts(&there, |part| part == components::metrics_server::PART),
-        );
+        let plan = self.metrics_ahead(&there)?;
         if environment.components.metrics_server.enabled {
             self.load(&nodes, &[environment.components.metrics_server.reference()], &line)
                 .await?;
         }
         api.carry_out(&plan).await?;
         Ok(((), done(plan.changes())))
+    }
+}
+
+impl Up<'_> {
+    /// What must be applied of metrics-server.
+    pub(super) fn metrics_ahead(self, live: &BTreeMap<ObjectKey, LiveObject>) -> Result<ObjectPlan, CliError> {
+        let late = |part: &str| part == components::metrics_server::PART;
+        Ok(plan::objects(
+            wanted::metrics(&self.platform.environment)?,
+            &parts(live, late),
+        ))
     }
 }
 

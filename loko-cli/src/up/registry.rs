@@ -6,7 +6,7 @@ use loko_cluster::{ClusterError, ObjectKey, addresses};
 use loko_config::names::EnvName;
 use loko_engine::driver::{ExecSpec, File};
 use loko_registry::hosts::{self, CA_PATH, CERTS_DIRECTORY};
-use loko_registry::{HostChanges, RegistrySpec, manifests};
+use loko_registry::{HostChanges, HostsFile, RegistrySpec, manifests};
 
 use super::nodes::{Api, Nodes};
 use super::{Stepped, Up, changed};
@@ -29,13 +29,7 @@ impl Up<'_> {
     pub(super) async fn registry(self, (api, _): Api, nodes: Nodes, line: Line) -> Stepped<()> {
         let environment = &self.platform.environment;
         let spec = RegistrySpec::of(environment).map_err(CliError::from)?;
-        let address = addresses::of(environment.cluster.service_subnet)
-            .map_err(ClusterError::from)?
-            .registry;
-        let wanted = match &spec {
-            Some(spec) => hosts::wanted(spec, address.into()),
-            None => BTreeMap::new(),
-        };
+        let wanted = self.wanted_hosts()?;
         if let Some(spec) = &spec {
             // The registry's own; a mirror that is a program of its own may start later, when its upstream is reached.
             if let Some(name) = manifests::deployments(spec).into_iter().next() {
@@ -59,11 +53,50 @@ impl Up<'_> {
         ))
     }
 
-    async fn tell_node(
+    async fn tell_node(self, node: &str, wanted: &BTreeMap<String, HostsFile>) -> Result<usize, CliError> {
+        let engine = &self.platform.engine;
+        let (changes, authority) = self.hosts_ahead(node, wanted).await?;
+        for host in &changes.foreign {
+            self.context.progress.say(&format!(
+                "{node} has a hosts.toml of its own for {host}; it is left as it is"
+            ));
+        }
+        let mut files: Vec<File> = changes
+            .write
+            .iter()
+            .map(|(host, text)| File::new(hosts::path(host), text.as_bytes()))
+            .collect();
+        files.extend(authority.map(|authority| File::new(CA_PATH, authority)));
+        if files.is_empty() && changes.remove.is_empty() {
+            return Ok(0);
+        }
+        engine.put_files(node, &files).await?;
+        for host in &changes.remove {
+            engine
+                .exec_ok(node, &ExecSpec::new(["rm", "-f", hosts::path(host).as_str()]))
+                .await?;
+        }
+        Ok(files.len() + changes.remove.len())
+    }
+
+    /// What nodes should know of registries.
+    pub(super) fn wanted_hosts(self) -> Result<BTreeMap<String, HostsFile>, CliError> {
+        let environment = &self.platform.environment;
+        let address = addresses::of(environment.cluster.service_subnet)
+            .map_err(ClusterError::from)?
+            .registry;
+        Ok(match RegistrySpec::of(environment)? {
+            Some(spec) => hosts::wanted(&spec, address.into()),
+            None => BTreeMap::new(),
+        })
+    }
+
+    /// How what a node knows of registries differs from what it should, and the authority where it knows another or none.
+    pub(super) async fn hosts_ahead(
         self,
         node: &str,
-        wanted: &BTreeMap<String, loko_registry::HostsFile>,
-    ) -> Result<usize, CliError> {
+        wanted: &BTreeMap<String, HostsFile>,
+    ) -> Result<(HostChanges, Option<String>), CliError> {
         let engine = &self.platform.engine;
         // What is no hosts.toml is the authority: no registry host begins with a dot.
         let script = format!(
@@ -80,32 +113,10 @@ impl Up<'_> {
             .map(|(host, contents)| (host.to_owned(), contents.to_owned()))
             .collect();
         let told = found.remove(CA_PATH);
-        let changes = HostChanges::between(wanted, &found);
-        for host in &changes.foreign {
-            self.context.progress.say(&format!(
-                "{node} has a hosts.toml of its own for {host}; it is left as it is"
-            ));
-        }
-        let mut files: Vec<File> = changes
-            .write
-            .iter()
-            .map(|(host, text)| File::new(hosts::path(host), text.as_bytes()))
-            .collect();
         // Compared by itself: the authority may have been made anew while no other file changes.
         let (authority, _) = self.context.home.authority();
-        let authority = state::read(&authority)?.filter(|_| !wanted.is_empty());
-        if let Some(authority) = authority.filter(|authority| told.as_ref() != Some(authority)) {
-            files.push(File::new(CA_PATH, authority));
-        }
-        if files.is_empty() && changes.remove.is_empty() {
-            return Ok(0);
-        }
-        engine.put_files(node, &files).await?;
-        for host in &changes.remove {
-            engine
-                .exec_ok(node, &ExecSpec::new(["rm", "-f", hosts::path(host).as_str()]))
-                .await?;
-        }
-        Ok(files.len() + changes.remove.len())
+        let authority =
+            state::read(&authority)?.filter(|authority| !wanted.is_empty() && told.as_ref() != Some(authority));
+        Ok((HostChanges::between(wanted, &found), authority))
     }
 }

@@ -22,6 +22,7 @@ use super::ready::{OBJECT_LIMIT, of_workload};
 use super::{Stepped, Up};
 use crate::context::{self, Context, Platform};
 use crate::error::CliError;
+use crate::plan::{Action, Change, Effect};
 use crate::progress::{Line, Outcome};
 use crate::steps::Stopped;
 
@@ -137,6 +138,58 @@ impl Up<'_> {
             Outcome::Changed(changed.join(", "))
         };
         Ok((owners, outcome))
+    }
+
+    /// What would be done about charts, and whose their objects are.
+    pub(super) async fn charts_ahead(
+        self,
+        api: &KubeApi,
+    ) -> Result<(Vec<Change>, BTreeMap<ObjectKey, String>), CliError> {
+        let wanted = wanted_charts(self.platform)?;
+        let there = api.releases().await?;
+        let mut changes: Vec<Change> = charts::surplus(&wanted, &there)
+            .into_iter()
+            .map(|release| {
+                let what = format!("chart {}", release.name);
+                Change::live("workloads", Action::Remove, what, "loko.yaml does not have it any more")
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok((changes, BTreeMap::new()));
+        }
+        let helm = helm(self.context, self.platform);
+        for wanted in &wanted {
+            let found = helm.look(wanted).await.map_err(ClusterError::from)?;
+            let of_name = |release: &&Release| release.name == wanted.name && release.namespace == wanted.namespace;
+            let there = there.iter().find(of_name);
+            let decision = charts::decide(wanted, found.content.as_deref(), there);
+            changes.extend(decision.verb().map(|verb| {
+                let action = if there.is_some() {
+                    Action::Update
+                } else {
+                    Action::Create
+                };
+                let change = Change::live(
+                    "workloads",
+                    action,
+                    format!("chart {}", wanted.name),
+                    format!("helm will {verb} it"),
+                );
+                // What a chart does with its pods is its own affair.
+                if there.is_some() {
+                    change.at(Effect::RestartsComponent)
+                } else {
+                    change
+                }
+            }));
+        }
+        let mut owners = BTreeMap::new();
+        for ((_, release), keys) in api.release_objects().await? {
+            if wanted.iter().any(|chart| chart.name == release) {
+                owners.extend(keys.into_iter().map(|key| (key, release.clone())));
+            }
+        }
+        Ok((changes, owners))
     }
 
     /// Whether another workload waits for this one.

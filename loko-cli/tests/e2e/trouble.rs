@@ -123,7 +123,10 @@ fn dry_run(suite: &Suite) {
     let busy = &suite.busy;
     let (before, files) = (suite::ours(), create::files(&busy.place.loko_home()));
     let planned = busy.loko("create --dry-run").ok();
-    planned.says(&format!("create {}", busy.node())).says("apply");
+    planned
+        .says(&format!("create node {}", busy.node()))
+        .says("create Deployment loko-workloads/whoami")
+        .says("start HAProxy");
     let objects = busy.loko("create --dry-run -o yaml").ok();
     for kind in ["Deployment", "DaemonSet", "Ingress"] {
         assert!(

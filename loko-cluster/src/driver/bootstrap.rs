@@ -17,7 +17,7 @@ use crate::error::ClusterError;
 use crate::kubeadm::{self, KubeadmInput};
 use crate::nodes::{self, API_PORT, INITIALISED, KUBEADM_CONFIG, NETWORK, Node, NodeInput, Role};
 use crate::scheduling::{self, NodeMarks};
-use crate::{Manifest, cni, kubeconfig};
+use crate::{Manifest, cni, kubeconfig, storage};
 
 /// Limit for kubeadm on one node.
 const KUBEADM_LIMIT: Duration = Duration::from_mins(6);
@@ -71,27 +71,27 @@ impl Cluster {
         Ok(self.engine.containers(&ours).await?)
     }
 
+    /// The network of all environments, where it is there.
+    pub async fn network(&self) -> Result<Option<Division>, ClusterError> {
+        let Some(facts) = self.engine.network(NETWORK).await? else {
+            return Ok(None);
+        };
+        if !labels::is_ours(&facts.labels, None) {
+            return Err(EngineError::Foreign {
+                kind: "network",
+                name: NETWORK.to_owned(),
+            }
+            .into());
+        }
+        let division = facts.subnets.first().copied().and_then(subnet::divide);
+        Ok(Some(division.ok_or_else(no_subnet)?))
+    }
+
     /// Finds or makes the network of all environments. `taken` are subnets that it must not meet: routes of the host and
     /// the cluster's own. Returns whether it was made.
     pub async fn ensure_network(&self, taken: &[Ipv4Net]) -> Result<(Division, bool), ClusterError> {
-        let none = || EngineError::NoSubnet {
-            network: NETWORK.to_owned(),
-        };
         for _ in 0..3 {
-            if let Some(facts) = self.engine.network(NETWORK).await? {
-                if !labels::is_ours(&facts.labels, None) {
-                    return Err(EngineError::Foreign {
-                        kind: "network",
-                        name: NETWORK.to_owned(),
-                    }
-                    .into());
-                }
-                let division = facts
-                    .subnets
-                    .first()
-                    .copied()
-                    .and_then(subnet::divide)
-                    .ok_or_else(none)?;
+            if let Some(division) = self.network().await? {
                 return Ok((division, false));
             }
             let networks = self.engine.networks().await?;
@@ -101,7 +101,7 @@ impl Cluster {
                 self.environment.cluster.pod_subnet,
                 self.environment.cluster.service_subnet,
             ]);
-            let division = subnet::choose(&all).and_then(subnet::divide).ok_or_else(none)?;
+            let division = subnet::choose(&all).and_then(subnet::divide).ok_or_else(no_subnet)?;
             // As kind does: the default bridge has the MTU that fits this machine.
             let bridge = networks.iter().find(|network| network.name == "bridge");
             let mtu = bridge.and_then(|b| b.options.get("com.docker.network.driver.mtu")?.parse().ok());
@@ -119,7 +119,7 @@ impl Cluster {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(none().into())
+        Err(no_subnet().into())
     }
 
     /// Compares the nodes that are wanted with those that are there.
@@ -336,11 +336,13 @@ impl Cluster {
             // The one variable of kind's manifests (kind: `pkg/cluster/internal/create/actions/installcni`).
             let pods = self.environment.cluster.pod_subnet.to_string();
             let text = String::from_utf8_lossy(&text).replace("{{ .PodSubnet }}", &pods);
-            let objects = Manifest::parse_all(&text).map_err(|source| ClusterError::Object {
+            let failed = |source| ClusterError::Object {
                 origin: path.to_owned(),
                 source,
-            })?;
-            all.extend(objects.into_iter().map(|object| object.of_part(part)));
+            };
+            for object in Manifest::parse_all(&text).map_err(failed)? {
+                all.push(storage::by_name_of_claim(object).map_err(failed)?.of_part(part));
+            }
         }
         Ok(all)
     }
@@ -352,6 +354,12 @@ impl Cluster {
             .filter(|(_, other, _)| *other == role)
             .map(|(name, ..)| name)
             .collect()
+    }
+}
+
+fn no_subnet() -> EngineError {
+    EngineError::NoSubnet {
+        network: NETWORK.to_owned(),
     }
 }
 

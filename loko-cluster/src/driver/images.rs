@@ -33,26 +33,46 @@ impl Cluster {
         told: impl Fn(&str) + Send + Sync,
     ) -> Result<usize, ClusterError> {
         let held = try_join_all(nodes.iter().map(|node| self.images_in(node))).await?;
-        let is_lacking = |image: &String| held.iter().any(|held| !held.contains(&canonical(image)));
-        let there = images.iter().filter(|image| is_lacking(image)).map(|image| async move {
-            let found = self.engine().image(image).await?;
-            Ok::<_, ClusterError>(found.map(|_| image.clone()))
-        });
-        let there: Vec<String> = try_join_all(there).await?.into_iter().flatten().collect();
+        let loads = self.loads(nodes, &held, images).await?;
         let wanted: Vec<(&String, Vec<String>)> = nodes
             .iter()
-            .zip(&held)
-            .map(|(node, held)| {
-                let lacking = there.iter().filter(|image| !held.contains(&canonical(image)));
-                (node, lacking.cloned().collect::<Vec<_>>())
+            .map(|node| {
+                let lacking = loads.iter().filter(|(_, nodes)| nodes.contains(node));
+                (node, lacking.map(|(image, _)| image.clone()).collect::<Vec<_>>())
             })
             .filter(|(_, lacking)| !lacking.is_empty())
             .collect();
         if !wanted.is_empty() {
-            told(&there.join(", "));
+            let names: Vec<&str> = loads.iter().map(|(image, _)| image.as_str()).collect();
+            told(&names.join(", "));
         }
         try_join_all(wanted.iter().map(|(node, lacking)| self.load(node, lacking))).await?;
         Ok(wanted.iter().map(|(_, lacking)| lacking.len()).sum())
+    }
+
+    /// Those of `images` that the engine has, in the order given, each with the nodes that lack it. `held` are the images in
+    /// each of `nodes` ([`Self::images_in`]).
+    pub async fn loads(
+        &self,
+        nodes: &[String],
+        held: &[BTreeSet<String>],
+        images: &[String],
+    ) -> Result<Vec<(String, Vec<String>)>, ClusterError> {
+        let lacking = |image: &String| -> Vec<String> {
+            let without = nodes
+                .iter()
+                .zip(held)
+                .filter(|(_, held)| !held.contains(&canonical(image)));
+            without.map(|(node, _)| node.clone()).collect()
+        };
+        let loads = images.iter().map(|image| (image, lacking(image)));
+        let loads = loads
+            .filter(|(_, lacking)| !lacking.is_empty())
+            .map(|(image, lacking)| async move {
+                let found = self.engine().image(image).await?;
+                Ok::<_, ClusterError>(found.map(|_| (image.clone(), lacking)))
+            });
+        Ok(try_join_all(loads).await?.into_iter().flatten().collect())
     }
 
     /// Streams images that the engine has into a node, whether or not the node has some of these names.

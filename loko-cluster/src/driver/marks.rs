@@ -28,6 +28,28 @@ impl KubeApi {
         Ok(done)
     }
 
+    /// What [`Self::mark_nodes`] would change, and the nodes onto which no pod may come yet ([`super::Cluster::open`]).
+    pub async fn marks_ahead(
+        &self,
+        wanted: &BTreeMap<String, NodeMarks>,
+    ) -> Result<(Vec<(String, MarkChange)>, Vec<String>), ClusterError> {
+        let (mut differences, mut closed) = (Vec::new(), Vec::new());
+        for value in self.list("v1", "Node", None, "").await? {
+            let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            if super::opening::is_closed(&value) {
+                closed.push(name.clone());
+            }
+            let Ok(typed) = serde_json::from_value::<Node>(value) else {
+                continue;
+            };
+            if let Some(marks) = wanted.get(&name) {
+                let found = changes(&ObservedMarks::of(&typed), marks);
+                differences.extend(found.into_iter().map(|change| (name.clone(), change)));
+            }
+        }
+        Ok((differences, closed))
+    }
+
     async fn mark(&self, name: &str, mut node: Value, marks: &NodeMarks) -> Result<Vec<MarkChange>, ClusterError> {
         let key = ObjectKey {
             api_version: "v1".to_owned(),

@@ -63,6 +63,11 @@ impl Cluster {
     }
 }
 
+/// Whether no pod may come onto a node yet.
+pub(super) fn is_closed(node: &Value) -> bool {
+    without_taint(node).is_some()
+}
+
 /// The node's taints but ours; `None` where it does not have ours.
 fn without_taint(node: &Value) -> Option<Vec<Value>> {
     let taints = node["spec"]["taints"].as_array()?;

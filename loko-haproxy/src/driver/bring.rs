@@ -10,6 +10,7 @@ use loko_engine::driver::File;
 use loko_engine::{ContainerFacts, ContainerSpec, EdgeMode, labels};
 use semver::Version;
 
+use super::ahead::Difference;
 use super::{Done, Edge, Found, Report, reload};
 use crate::configuration::{Configuration, Limits, Settings, decide};
 use crate::container::{CONFIGURATION, DIRECTORY, spec};
@@ -26,28 +27,17 @@ impl Edge {
         routes: &BTreeMap<EnvName, Routes>,
         environment: &EnvName,
     ) -> Result<Report, HaproxyError> {
-        // A file without frontends is the one that a container starts with: what it may use was not asked yet.
-        let served = found.configuration().filter(|served| !served.frontends.is_empty());
-        let there = found.container.as_ref();
-        let running = there.is_some_and(ContainerFacts::is_running) && self.answers().await;
-        let before = match &served {
-            Some(served) if running => served.listeners(),
-            Some(_) | None => BTreeSet::new(),
-        };
-        let mut settings = self.settings(served.as_ref());
-        settings.published = there.map(|there| there.ports.clone()).unwrap_or_default();
-        let wanted = decide(routes, &settings);
-        let after = wanted.listeners();
+        let Difference {
+            before,
+            after,
+            settings,
+            facts_known,
+            spec,
+            change,
+            running,
+        } = self.difference(found, routes, environment).await;
         self.refuse_ports_in_use(after.difference(&before), !running).await?;
-        let shared = routes.keys().any(|other| other != environment);
-        let spec = self.spec(&wanted, &settings, image(there, &self.image, shared));
-        let mut change = compare(&spec, there);
-        // A newer version describes the same container in other words.
-        if change == ContainerChange::Replace && running && found.is_by_newer() && self.serves_as(&spec, there) {
-            change = ContainerChange::Nothing;
-        }
         let done = if change == ContainerChange::Nothing && running {
-            let facts_known = served.is_some();
             let changed = self.change(found, routes, environment, &settings, facts_known).await?;
             if changed { Done::Reloaded } else { Done::Nothing }
         } else {
@@ -72,7 +62,7 @@ impl Edge {
 
     /// The container as it must be. Ports that it publishes and nobody needs any more stay until another one is needed,
     /// because taking them away would end everybody's connections.
-    fn spec(&self, wanted: &Configuration, settings: &Settings, image: &str) -> ContainerSpec {
+    pub(super) fn spec(&self, wanted: &Configuration, settings: &Settings, image: &str) -> ContainerSpec {
         let needed = wanted.published();
         let enough = needed.iter().all(|port| settings.published.contains(port));
         let ports = if enough { settings.published.clone() } else { needed };
@@ -80,7 +70,7 @@ impl Edge {
     }
 
     /// Whether a container is of the same image and publishes what is needed.
-    fn serves_as(&self, spec: &ContainerSpec, there: Option<&ContainerFacts>) -> bool {
+    pub(super) fn serves_as(&self, spec: &ContainerSpec, there: Option<&ContainerFacts>) -> bool {
         there.is_some_and(|there| {
             let published = spec.ports.iter().all(|port| there.ports.contains(port));
             there.image == spec.image && (self.mode == EdgeMode::HostNetwork || published)
@@ -158,7 +148,7 @@ impl Edge {
     }
 
     /// Settings that do not depend on what the machine gives, or those that are served.
-    fn settings(&self, served: Option<&Configuration>) -> Settings {
+    pub(super) fn settings(&self, served: Option<&Configuration>) -> Settings {
         Settings {
             limits: served.map_or(Limits::new(0, 1), |served| served.limits),
             prometheus: served.is_some_and(|served| served.prometheus),
@@ -203,7 +193,7 @@ impl Edge {
 
 /// The image to run. Environments that share HAProxy may name different versions of it: the newer one serves all, because each
 /// change between them ends everybody's connections.
-fn image<'a>(there: Option<&'a ContainerFacts>, wanted: &'a str, shared: bool) -> &'a str {
+pub(super) fn image<'a>(there: Option<&'a ContainerFacts>, wanted: &'a str, shared: bool) -> &'a str {
     let version = |image: &'a str| -> Option<(&'a str, Version)> {
         let (repository, tag) = image.rsplit_once(':')?;
         Some((repository, tag.parse().ok()?))

@@ -23,8 +23,8 @@ const START: Duration = Duration::from_secs(15);
 /// The UDP relays of one engine.
 #[derive(Debug, Clone)]
 pub struct Relay {
-    edge: Edge,
-    image: String,
+    pub(super) edge: Edge,
+    pub(super) image: String,
 }
 
 impl Relay {

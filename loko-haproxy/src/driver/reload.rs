@@ -51,12 +51,7 @@ impl Edge {
         })?;
         let same_routes = found.has_routes(environment, stored.as_ref());
         let same_file = found.has(CONFIGURATION, &rendered.text);
-        if !same_file
-            && same_routes
-            && found.is_by_newer()
-            && let Some(served) = found.files.get(CONFIGURATION).and_then(|text| parse::revision(text))
-            && self.serves(served).await
-        {
+        if !same_file && same_routes && self.is_left_to_newer(found).await {
             return Ok(false);
         }
         if same_file {
@@ -83,6 +78,15 @@ impl Edge {
             return Err(HaproxyError::Contended { times: 1 });
         }
         Ok(true)
+    }
+
+    /// Whether what is served was written by a newer version, and is served.
+    pub(super) async fn is_left_to_newer(&self, found: &Found) -> bool {
+        let served = found.files.get(CONFIGURATION).and_then(|text| parse::revision(text));
+        match served.filter(|_| found.is_by_newer()) {
+            Some(served) => self.serves(served).await,
+            None => false,
+        }
     }
 
     /// Waits until the process that answers serves `revision`; false where it did not in time, or said in its log (of after
@@ -143,7 +147,7 @@ impl Edge {
         }
     }
 
-    async fn serves(&self, revision: &str) -> bool {
+    pub(super) async fn serves(&self, revision: &str) -> bool {
         http::get(self.statistics, REVISION_PATH)
             .await
             .is_some_and(|served| served.trim() == revision)

@@ -1,0 +1,79 @@
+//! `loko recreate`, and `create --recreate`: the nodes anew, with everything that is kept outside them.
+
+use crate::args::{Create, Recreate};
+use crate::commands::{create, destroy, diff};
+use crate::context::{Context, Platform};
+use crate::error::CliError;
+use crate::find::Source;
+use crate::up;
+
+/// Runs the command.
+pub(crate) async fn run(context: &Context, options: &Recreate) -> Result<(), CliError> {
+    let Recreate {
+        purge,
+        no_kubeconfig,
+        no_resolver,
+    } = *options;
+    let options = Create {
+        recreate: true,
+        purge,
+        no_kubeconfig,
+        no_resolver,
+        ..Create::default()
+    };
+    create::run(context, &options).await
+}
+
+/// Asks, then takes away what is made anew: the nodes, and with `purge` the data. Where loko.yaml has another name than when
+/// it was last applied, the environment of the old name goes as a whole.
+pub(crate) async fn clear(
+    context: &Context,
+    platform: &Platform,
+    renamed: Option<&str>,
+    purge: bool,
+) -> Result<(), CliError> {
+    let name = platform.environment.name.as_str();
+    if let Some(old) = renamed {
+        context.confirm(&format!(
+            "replace the environment {old} by {name}? {old} is destroyed, and with it its workloads' data and its registry's images"
+        ))?;
+        let waits = |holder: &str| context.progress.say(&format!("{old} waits for {holder}"));
+        let _lock = context.home.lock_environment(old, waits)?;
+        let path = context.home.applied(old);
+        let bytes = fs_err::read(&path).map_err(|source| CliError::File {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let source = Source { path, bytes };
+        let loaded = crate::find::load(&source, &context.home, false)?;
+        let former = context.platform_of(source, loaded.environment).await?;
+        destroy::everything(context, &former, true).await?;
+        context.progress.say(&format!("{old} is gone"));
+    }
+    let containers = platform.cluster.containers().await?;
+    if !up::exists(platform, &containers) {
+        return Ok(());
+    }
+    let moved = diff::before(context, platform)?
+        .map(|before| before.network.domain)
+        .filter(|domain| *domain != platform.environment.network.domain)
+        .map(|old| {
+            format!(
+                ", and its names move from {old} to {}",
+                platform.environment.network.domain
+            )
+        })
+        .unwrap_or_default();
+    let data = if purge {
+        "what runs in them is lost, and so are the workloads' data and the registry's images"
+    } else {
+        "what was made in the cluster by hand is lost, the workloads' data and the registry's images stay"
+    };
+    context.confirm(&format!("make the nodes of {name} anew? {data}{moved}"))?;
+    destroy::remove_nodes(platform).await?;
+    if purge {
+        destroy::remove_data(platform).await?;
+    }
+    Ok(())
+}
