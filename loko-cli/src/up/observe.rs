@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
+use loko_config::Environment;
 use loko_config::model::AutoPort;
 use loko_config::slots::{self, PortKey, Slot};
 use loko_engine::{ContainerFacts, labels};
@@ -31,7 +32,7 @@ pub(crate) async fn observe(platform: &Platform) -> Result<Observed, CliError> {
     let (containers, routes) = (containers?, routes?);
     let had = routes
         .get(&environment.name)
-        .map(|routes| held(platform, routes))
+        .map(|routes| held(environment, routes))
         .unwrap_or_default();
     let slots = slots::assign(&had, &slots::wanted(environment)).map_err(|error| CliError::Usage {
         message: error.to_string(),
@@ -51,8 +52,9 @@ pub(crate) async fn observe(platform: &Platform) -> Result<Observed, CliError> {
     })
 }
 
-/// The slots that an environment's ports have, as HAProxy's routes say.
-fn held(platform: &Platform, routes: &Routes) -> BTreeMap<PortKey, Slot> {
+/// The slots that an environment's ports have, as HAProxy's routes say. Those know a port by its number on the host; where that
+/// changes (`network.port-overrides`) it keeps its slot all the same: what is left of a workload is paired in order.
+fn held(environment: &Environment, routes: &Routes) -> BTreeMap<PortKey, Slot> {
     let tcp = routes
         .tcp
         .iter()
@@ -66,17 +68,29 @@ fn held(platform: &Platform, routes: &Routes) -> BTreeMap<PortKey, Slot> {
         .filter_map(|(name, port, node)| Some((name, port, Slot::of_node_port(node)?)))
         .collect();
     let mut held = BTreeMap::new();
-    for workload in &platform.environment.workloads.list {
+    for workload in &environment.workloads.list {
+        let mut its: Vec<_> = known.iter().filter(|(name, ..)| **name == workload.name).collect();
+        let mut moved = Vec::new();
         for port in &workload.ports {
-            let found = known.iter().find(|(name, listen, slot)| {
-                **name == workload.name && *listen == port.host_port && slot.protocol() == port.protocol
-            });
             let key = PortKey {
                 workload: workload.name.clone(),
                 port: port.port,
                 protocol: port.protocol,
             };
-            held.extend(found.map(|(.., slot)| (key, *slot)));
+            let same = |(_, listen, slot): &&(_, NonZeroU16, Slot)| {
+                *listen == port.host_port && slot.protocol() == port.protocol
+            };
+            match its.iter().position(|known| same(known)) {
+                Some(index) => {
+                    held.insert(key, its.remove(index).2);
+                }
+                None => moved.push(key),
+            }
+        }
+        for key in moved {
+            if let Some(index) = its.iter().position(|(.., slot)| slot.protocol() == key.protocol) {
+                held.insert(key, its.remove(index).2);
+            }
         }
     }
     held
@@ -87,4 +101,33 @@ pub(crate) fn exists(platform: &Platform, containers: &[ContainerFacts]) -> bool
     containers
         .iter()
         .any(|container| labels::is_ours(&container.labels, Some(platform.environment.name.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_keeps_its_slot_where_its_number_on_the_host_changes() {
+        let environment = |overrides: &str| {
+            let yaml = format!(
+                "name: dev\nnetwork: {{domain: dev.loko.test, port-overrides: {{{overrides}}}}}\nworkloads:\n  user:\n\
+                 \x20   - {{name: first, image: x, ports: [1000]}}\n    - {{name: db, image: x, ports: [5432, 8080, 53/udp]}}\n"
+            );
+            loko_config::load(&yaml, &loko_config::LoadOptions::default())
+                .unwrap()
+                .environment
+        };
+        let before = environment("");
+        let slots = slots::assign(&BTreeMap::new(), &slots::wanted(&before)).unwrap();
+        let mut routes = Routes::new(&before, "127.0.0.1".parse().unwrap(), Vec::new(), &slots);
+        assert_eq!(held(&before, &routes), slots);
+        let after = environment("db: {5432: 15432, 53: 1053}");
+        assert_eq!(held(&after, &routes), slots);
+        // The lowest slot is free; nobody takes it who has one.
+        routes.tcp.retain(|route| route.workload.as_str() != "first");
+        let mut kept = slots.clone();
+        kept.retain(|key, _| key.workload.as_str() != "first");
+        assert_eq!(held(&environment("db: {8080: 18080}"), &routes), kept);
+    }
 }
