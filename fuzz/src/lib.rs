@@ -24,6 +24,7 @@ pub mod mutate;
 pub mod registry_headers;
 pub mod registry_hosts;
 pub mod registry_manifest;
+pub mod registry_versions;
 
 /// A property over bytes.
 #[derive(Debug, Clone, Copy)]
@@ -115,5 +116,9 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "registry_manifest",
         check: registry_manifest::check,
+    },
+    Target {
+        name: "registry_versions",
+        check: registry_versions::check,
     },
 ];

@@ -78,10 +78,13 @@ impl Client {
         Self::build(options, reqwest::ClientBuilder::no_proxy, MAX_BODY)
     }
 
-    /// Prepares to talk to a server elsewhere: through the proxy that the environment names, and with answers of up to
-    /// `limit` bytes.
+    /// Prepares to talk to a server elsewhere: through the proxy that the environment names, unless it is on this machine after
+    /// all, and with answers of up to `limit` bytes.
     pub(crate) fn elsewhere(options: ClientOptions, limit: usize) -> Result<Self, ClientError> {
-        Self::build(options, |builder| builder, limit)
+        let host = options.registry.split_once("://").map_or("", |(_, rest)| rest);
+        let here = crate::versions::is_here(host.split('/').next().unwrap_or(host));
+        let proxies = |builder: reqwest::ClientBuilder| if here { builder.no_proxy() } else { builder };
+        Self::build(options, proxies, limit)
     }
 
     fn build(

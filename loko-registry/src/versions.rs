@@ -316,9 +316,20 @@ fn split(url: &str) -> Result<(&str, &str), LookupError> {
 /// Docker's rule: a registry on this machine may be without TLS (docs.docker.com, "dockerd", insecure registries), and one
 /// whose name is no address of it is not.
 fn scheme(host: &str) -> &'static str {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let here = name == "localhost" || name == "[::1]" || name.starts_with("127.");
-    if here { "http://" } else { "https://" }
+    if is_here(host) { "http://" } else { "https://" }
+}
+
+/// Whether a host, with its port or without, is an address of this machine alone.
+pub(crate) fn is_here(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let loopback = |name: &str| {
+        name.parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+    };
+    name == "localhost" || loopback(name.trim_start_matches('[').trim_end_matches(']'))
 }
 
 fn is_docker_hub(host: &str) -> bool {

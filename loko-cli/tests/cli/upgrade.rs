@@ -268,9 +268,12 @@ fn nothing_is_asked_where_the_file_or_the_words_are_wrong() {
     user.write("loko.yaml", &text.replace("version:", "versoin:"));
     user.loko("config upgrade --major").ends_with(2);
     assert_eq!(server.asked(), Vec::<String>::new());
-    // The server would have answered.
+    // The server would have answered. A proxy is not asked for what is on this machine.
     user.write("loko.yaml", &text);
-    user.loko("config upgrade --major --only dnsmasq").ends_with(0);
+    let proxy = format!("http://127.0.0.1:{}", servers::closed_port());
+    let variables = [("HTTP_PROXY", proxy.as_str()), ("http_proxy", proxy.as_str())];
+    user.loko_with("config upgrade --major --only dnsmasq", &variables)
+        .ends_with(0);
     assert_eq!(user.read("loko.yaml"), text.replace("2.91", "4.0"));
     assert_eq!(server.asked().len(), 1);
 }

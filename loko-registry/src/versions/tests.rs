@@ -83,6 +83,29 @@ fn each_comment_leads_to_its_list() {
 }
 
 #[test]
+fn this_machine_is_known_by_its_loopback_addresses() {
+    for here in [
+        "localhost",
+        "localhost:5000",
+        "127.0.0.9:1",
+        "127.0.0.1",
+        "[::1]:5000",
+        "[::1]",
+    ] {
+        assert!(is_here(here), "{here}");
+    }
+    for elsewhere in [
+        "127.example",
+        "localhost.example:5000",
+        "192.0.2.1",
+        "[2001:db8::1]:5000",
+        "",
+    ] {
+        assert!(!is_here(elsewhere), "{elsewhere}");
+    }
+}
+
+#[test]
 fn a_comment_that_leads_nowhere_says_why() {
     for (words, wanted) in [
         ("datasource=npm depName=left-pad", "datasource `npm`"),
