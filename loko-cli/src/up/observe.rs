@@ -80,7 +80,7 @@ fn held(environment: &Environment, routes: &Routes) -> BTreeMap<PortKey, Slot> {
             let same = |(_, listen, slot): &&(_, NonZeroU16, Slot)| {
                 *listen == port.host_port && slot.protocol() == port.protocol
             };
-            match its.iter().position(|known| same(known)) {
+            match its.iter().position(same) {
                 Some(index) => {
                     held.insert(key, its.remove(index).2);
                 }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(held(&after, &routes), slots);
         // The lowest slot is free; nobody takes it who has one.
         routes.tcp.retain(|route| route.workload.as_str() != "first");
-        let mut kept = slots.clone();
+        let mut kept = slots;
         kept.retain(|key, _| key.workload.as_str() != "first");
         assert_eq!(held(&environment("db: {8080: 18080}"), &routes), kept);
     }
