@@ -124,8 +124,9 @@ pub(crate) enum Command {
     /// Work with environments
     #[command(subcommand)]
     Env(Env),
-    /// Check loko.yaml; the same as `config validate`
-    Validate(Validate),
+    /// Test a running environment: HTTPS, TCP, UDP, names, the registry, metrics; exit code 3 where one fails, 5 for DNS
+    #[command(visible_alias = "selftest")]
+    Validate,
     /// Look for what an environment would fail on here, or suffer from: what, why it matters, the command that mends it
     Doctor,
     /// Print the completions of a shell
@@ -218,7 +219,7 @@ pub(crate) struct Logs {
     pub(crate) since: Option<u32>,
 }
 
-/// Options of `validate`.
+/// Options of `config validate`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Validate {
     /// Warnings are problems

@@ -17,6 +17,7 @@ pub(crate) mod registry;
 mod secrets;
 mod status;
 mod tunnel;
+mod validate;
 mod version;
 mod workloads;
 
@@ -57,7 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             Command::Dns(command) => dns::run(&context, &command).await,
             Command::Certs(command) => certs::run(&context, &command).await,
             Command::Config(command) => config::run(&context, command).await,
-            Command::Validate(options) => config::validate(&context, &options),
+            Command::Validate => Box::pin(validate::run(&context)).await,
             Command::Doctor => doctor::run(&context).await,
             Command::Env(command) => env::run(&context, &command),
             Command::Completion { shell } => {

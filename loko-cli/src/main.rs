@@ -19,6 +19,7 @@ mod plan;
 mod preflight;
 mod progress;
 mod secrets;
+mod selftest;
 mod state;
 mod status;
 mod steps;

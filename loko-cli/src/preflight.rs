@@ -79,25 +79,18 @@ fn kubernetes(platform: &Platform) -> Result<(), CliError> {
     }
 }
 
-/// What loko.yaml may say and this version does not do; said here, rather than left out silently.
+/// Without kube-proxy nothing answers at the addresses of services, which everything of ours is reached at: a replacement
+/// would have to be there before Traefik, CoreDNS and the pod network.
 fn topology(platform: &Platform) -> Result<(), CliError> {
-    let cluster = &platform.environment.cluster;
-    let refuse = |key: &str, what: &str| {
-        Err(CliError::Usage {
-            message: format!("`{key}`: {what} not part of this version yet"),
-            help: format!("leave `{key}` at its default"),
-        })
-    };
-    if cluster.nodes.control_planes > 1 {
-        return refuse("cluster.nodes.control-planes", "several control planes are");
+    if platform.environment.cluster.kube_proxy_mode != KubeProxyMode::None {
+        return Ok(());
     }
-    if cluster.kube_proxy_mode == KubeProxyMode::None {
-        return refuse("cluster.kube-proxy-mode", "clusters without kube-proxy are");
-    }
-    if !cluster.kubeadm_patches.is_empty() {
-        return refuse("cluster.kubeadm-patches", "patches of kubeadm's configuration are");
-    }
-    Ok(())
+    Err(CliError::Usage {
+        message: "`cluster.kube-proxy-mode: none`: no service of the cluster would answer, those of LoKO among them"
+            .to_owned(),
+        help: "choose `iptables`, `nftables` or `ipvs`; for a cluster with another service proxy, use kind itself"
+            .to_owned(),
+    })
 }
 
 /// Charts need `helm`; images and the catalogue do not.
@@ -174,11 +167,9 @@ pub(crate) async fn ports(platform: &Platform, observed: &Observed) -> Result<Ve
         protocol: Protocol::Tcp,
     };
     wanted.push(api);
-    let first = loko_cluster::nodes::names(&platform.environment)
-        .next()
-        .map(|(name, ..)| name);
+    let endpoint = loko_cluster::balancer::endpoint(&platform.environment);
     let mut containers = observed.containers.iter();
-    if containers.any(|c| Some(&c.name) == first.as_ref() && c.is_running()) {
+    if containers.any(|container| container.name == endpoint && container.is_running()) {
         own.insert(api);
     }
     let asked: Vec<Wanted> = wanted.iter().filter(|port| !own.contains(port)).copied().collect();

@@ -154,7 +154,7 @@ pub(crate) async fn up(
     );
     let workers = run.step(
         "workers",
-        "joining the workers",
+        "joining further nodes",
         needs!(kubeadm, nodes, api),
         move |(_, nodes, api), line| up.workers(nodes, api, line),
     );

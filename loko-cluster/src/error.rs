@@ -85,6 +85,10 @@ pub enum ClusterError {
         /// Conditions, events and last log lines.
         evidence: String,
     },
+    /// kubeadm's configuration cannot be rendered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    KubeadmConfiguration(#[from] crate::kubeadm::KubeadmError),
     /// A template could not be rendered.
     #[error("failed to render {file}")]
     #[diagnostic(code(loko::cluster::render))]

@@ -9,6 +9,10 @@ use loko_engine::EngineFacts;
 
 use crate::nodes::{API_PORT, Node, Role};
 
+mod patch;
+
+pub use patch::PatchError;
+
 /// A node taint, as Kubernetes spells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Taint {
@@ -25,7 +29,7 @@ pub struct Taint {
 pub struct KubeadmInput<'a> {
     /// The engine that the node runs on.
     pub engine: &'a EngineFacts,
-    /// Name of the first control plane, through which nodes join.
+    /// Name of what nodes reach the API at, see [`crate::balancer::endpoint`].
     pub endpoint: &'a str,
     /// The join token, see [`token`].
     pub token: &'a str,
@@ -60,19 +64,36 @@ struct KubeadmConf<'a> {
     starting: Option<String>,
 }
 
-/// Renders `/kind/kubeadm.conf` of one node.
-pub fn render(environment: &Environment, node: &Node, input: &KubeadmInput<'_>) -> Result<String, askama::Error> {
+/// Why `kubeadm.conf` cannot be rendered.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum KubeadmError {
+    /// The template.
+    #[error("failed to render kubeadm.conf")]
+    #[diagnostic(code(loko::cluster::render))]
+    Template(#[from] askama::Error),
+    /// A patch of the user's.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Patch(#[from] PatchError),
+}
+
+/// Renders `/kind/kubeadm.conf` of one node, the user's patches applied.
+pub fn render(environment: &Environment, node: &Node, input: &KubeadmInput<'_>) -> Result<String, KubeadmError> {
     let labels: Vec<String> = input
         .labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    KubeadmConf {
+    let text = KubeadmConf {
         node: &node.name,
         kubernetes_version: environment.cluster.kubernetes.tag.as_str(),
         cluster: environment.cluster_name(),
         endpoint: format!("{}:{API_PORT}", input.endpoint),
-        sans: vec![input.endpoint],
+        sans: match input.endpoint {
+            endpoint if endpoint == node.name => vec![endpoint],
+            // Also by its own name, for whoever asks one of them alone.
+            endpoint => vec![endpoint, &node.name],
+        },
         pod_subnet: environment.cluster.pod_subnet.to_string(),
         service_subnet: environment.cluster.service_subnet.to_string(),
         token: input.token,
@@ -96,7 +117,8 @@ pub fn render(environment: &Environment, node: &Node, input: &KubeadmInput<'_>) 
             .as_ref()
             .map(|taint| format!("{}={}:{}", taint.key, taint.value, taint.effect)),
     }
-    .render()
+    .render()?;
+    Ok(patch::apply(text, &environment.cluster.kubeadm_patches)?)
 }
 
 /// A bootstrap token (`[a-z0-9]{6}.[a-z0-9]{16}`, Kubernetes' `pkg/util` of bootstrap tokens) from 22 random bytes.
@@ -117,12 +139,16 @@ mod tests {
     use super::*;
 
     fn rendered(yaml: &str, starting: bool) -> String {
+        rendered_of(yaml, starting, "loko-dev-control-plane", Role::ControlPlane)
+    }
+
+    fn rendered_of(yaml: &str, starting: bool, name: &str, role: Role) -> String {
         let environment = loko_config::load(yaml, &loko_config::LoadOptions::default())
             .unwrap()
             .environment;
         let node = Node {
-            name: "loko-dev-control-plane".into(),
-            role: Role::ControlPlane,
+            name: name.to_owned(),
+            role,
             index: 1,
             address: [172, 28, 0, 128].into(),
         };
@@ -133,7 +159,7 @@ mod tests {
         let labels = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
         let input = KubeadmInput {
             engine: &engine,
-            endpoint: &node.name,
+            endpoint: &crate::balancer::endpoint(&environment),
             token: "abcdef.0123456789abcdef",
             labels: &labels,
             taints: &[],
@@ -145,6 +171,38 @@ mod tests {
     #[test]
     fn the_first_control_plane() {
         insta::assert_snapshot!("kubeadm.conf", rendered("name: dev\n", true));
+    }
+
+    #[test]
+    fn a_worker() {
+        let yaml = "name: dev\ncluster: {nodes: {workers: 1}, kube-proxy-mode: nftables}\n";
+        insta::assert_snapshot!(
+            "kubeadm.conf-of-a-worker",
+            rendered_of(yaml, false, "loko-dev-worker", Role::Worker)
+        );
+    }
+
+    #[test]
+    fn the_second_of_three_control_planes() {
+        let yaml = "name: dev\ncluster: {nodes: {control-planes: 3}, pod-subnet: 10.200.0.0/16, service-subnet: 10.201.0.0/20}\n";
+        let text = rendered_of(yaml, false, "loko-dev-control-plane2", Role::ControlPlane);
+        insta::assert_snapshot!("kubeadm.conf-of-a-second-control-plane", text);
+    }
+
+    #[test]
+    fn with_patches() {
+        let yaml = "name: dev
+cluster:
+  kubeadm-patches:
+    - |
+      kind: ClusterConfiguration
+      apiServer: {extraArgs: [{name: v, value: '4'}], certSANs: [api.dev.me]}
+      controllerManager: {extraArgs: {leader-elect-lease-duration: 30s}}
+    - |
+      kind: KubeletConfiguration
+      maxPods: 20
+";
+        insta::assert_snapshot!("kubeadm.conf-with-patches", rendered(yaml, true));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
 pub mod addresses;
+pub mod balancer;
 pub mod catalogue;
 pub mod certificates;
 pub mod charts;
@@ -21,6 +22,7 @@ pub mod kubeconfig;
 pub mod manifest;
 pub mod nodes;
 pub mod plan;
+pub mod proxy;
 pub mod readiness;
 pub mod replace;
 pub mod scheduling;

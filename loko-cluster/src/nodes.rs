@@ -173,20 +173,20 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
     let mut ports = Vec::new();
     if node.role == Role::ControlPlane {
         env.insert("KUBECONFIG".to_owned(), "/etc/kubernetes/admin.conf".to_owned());
-        if node.index == 1 {
+        if node.index == 1 && environment.cluster.nodes.control_planes == 1 {
             ports.push(PublishedPort {
                 host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 host_port: input.api_port.get(),
                 container_port: API_PORT,
                 udp: false,
             });
-            if let Some((volume, target)) = &input.registry_volume {
-                mounts.push(Mount::Volume {
-                    name: volume.clone(),
-                    target: target.clone(),
-                    read_only: false,
-                });
-            }
+        }
+        if let (1, Some((volume, target))) = (node.index, &input.registry_volume) {
+            mounts.push(Mount::Volume {
+                name: volume.clone(),
+                target: target.clone(),
+                read_only: false,
+            });
         }
     }
     let mut devices = Vec::new();

@@ -32,7 +32,11 @@ pub(crate) async fn read(context: &Context, platform: &Platform) -> Result<Statu
         Some(api) => api.is_ready().await,
         None => false,
     };
-    let first = names.first().and_then(|(name, ..)| find(&containers, name));
+    // One control plane that runs speaks for all.
+    let planes = names.iter().filter(|(_, role, _)| *role == Role::ControlPlane);
+    let mut planes: Vec<&ContainerFacts> = planes.filter_map(|(name, ..)| find(&containers, name)).collect();
+    planes.sort_by_key(|facts| !facts.is_running());
+    let first = planes.first().copied();
     let cluster = cluster(platform, first, ready);
     let api = api.filter(|_| ready);
     let now = Timestamp::now();

@@ -145,7 +145,7 @@ impl Up<'_> {
         };
         let states = platform
             .cluster
-            .observe(&division, &observed.containers, &self.node_input())
+            .observe(&division, &observed.containers, &self.node_input(&division).await?)
             .await?;
         let is_made = |state: &NodeState| state.node.name == self.first && state.initialised;
         let made = network.is_some() && states.iter().any(is_made);

@@ -78,9 +78,8 @@ impl Up<'_> {
                 .ensure_volume(&volume, &labels::of(Some(name), role))
                 .await?;
         }
-        let states = cluster
-            .observe(&division, &observed.containers, &self.node_input())
-            .await?;
+        let input = self.node_input(&division).await?;
+        let states = cluster.observe(&division, &observed.containers, &input).await?;
         // The plan refuses it before anything is touched; this is for one that came in between.
         plan::cluster::refuse(&plan::cluster::nodes(&states, &[], false))?;
         let mut done: Vec<String> = Vec::new();
@@ -90,6 +89,11 @@ impl Up<'_> {
             done.push(format!("removed {name}"));
         }
         line.tell("starting the nodes");
+        done.extend(
+            cluster
+                .ensure_balancer(&states, &observed.containers, observed.api_port)
+                .await?,
+        );
         let token = fresh_token()?;
         let made = states.iter().map(|state| {
             let marks = scheduling::node(&platform.environment.cluster.nodes, state.node.role, state.node.index);
@@ -104,15 +108,20 @@ impl Up<'_> {
     }
 
     /// What the nodes' containers depend on besides loko.yaml.
-    pub(super) fn node_input(&self) -> NodeInput<'_> {
-        let name = &self.platform.environment.name;
-        NodeInput {
-            engine: self.platform.engine.facts(),
-            api_port: self.observed.api_port,
-            proxy: BTreeMap::new(),
+    pub(super) async fn node_input(&self, division: &Division) -> Result<NodeInput<'_>, CliError> {
+        let Self { platform, observed, .. } = self;
+        let name = &platform.environment.name;
+        let shell = std::env::vars().collect();
+        Ok(NodeInput {
+            engine: platform.engine.facts(),
+            api_port: observed.api_port,
+            proxy: platform
+                .cluster
+                .proxies(&observed.containers, &shell, division.subnet)
+                .await?,
             registry_volume: Some((registry::volume(name), registry::DATA_PATH.to_owned())),
             data_volume: Some(storage::volume(name.as_str())),
-        }
+        })
     }
 
     /// Takes a node that is no longer wanted out of Kubernetes, then its container away.
@@ -185,21 +194,28 @@ impl Up<'_> {
 
     pub(super) async fn workers(self, nodes: Nodes, api: Api, line: Line) -> Stepped<()> {
         let cluster = &self.platform.cluster;
-        let joining: Vec<&str> = nodes
+        let joining: Vec<&NodeState> = nodes
             .iter()
-            .filter(|state| state.node.role == Role::Worker && !state.initialised)
-            .map(|state| state.node.name.as_str())
+            .filter(|state| state.node.name != self.first && !state.initialised)
             .collect();
-        if let Some(one) = joining.first() {
-            line.tell(&format!("joining {}", joining.join(", ")));
-            // The token in the workers' configuration may be of another run than the one that made the cluster.
+        let names: Vec<&str> = joining.iter().map(|state| state.node.name.as_str()).collect();
+        if let Some(one) = names.first() {
+            line.tell(&format!("joining {}", names.join(", ")));
+            // The token in their configuration may be of another run than the one that made the cluster.
             let expires = (Timestamp::now() + jiff::SignedDuration::from_hours(24)).to_string();
             let token = cluster.token_of(one).await?;
             cluster.admit(&api.0, &token, &expires).await?;
-            futures_util::future::try_join_all(joining.iter().map(|name| cluster.join(name))).await?;
+            // All at once: etcd takes one new member after the other, and kubeadm waits for its turn.
+            futures_util::future::try_join_all(joining.iter().map(|state| async move {
+                if state.node.role == Role::ControlPlane {
+                    cluster.share_with(self.first, &state.node).await?;
+                }
+                cluster.join(&state.node.name).await
+            }))
+            .await?;
         }
         let marked = api.0.mark_nodes(&self.marks(&nodes)).await?;
-        let mut done: Vec<String> = joining.iter().map(|name| format!("joined {name}")).collect();
+        let mut done: Vec<String> = names.iter().map(|name| format!("joined {name}")).collect();
         done.extend(marked.iter().map(|(node, change)| format!("{node}: {change}")));
         Ok(((), changed(!done.is_empty(), || done.join(", "))))
     }

@@ -45,13 +45,13 @@ fn a_folder_adds_and_replaces_entries() {
     assert_eq!(info["ports"][0], "15432");
 
     user.loko("workloads add mine").ends_with(0);
-    user.loko("validate").ends_with(0);
+    user.loko("config validate").ends_with(0);
     // Its ports are known to the rules of loko.yaml.
     user.write(
         "loko.yaml",
         "name: dev\nworkloads:\n  system: [{name: mine}]\n  user: [{name: other, image: x, ports: [7000]}]\n",
     );
-    complains(&user.loko("validate").ends_with(2), "7000");
+    complains(&user.loko("config validate").ends_with(2), "7000");
 }
 
 #[test]

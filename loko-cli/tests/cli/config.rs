@@ -14,7 +14,7 @@ fn what_is_generated_is_valid_and_means_the_defaults() {
             .ends_with(0)
             .stdout;
         user.write("loko.yaml", &text);
-        user.loko("validate --strict").ends_with(0);
+        user.loko("config validate --strict").ends_with(0);
         let lines = text.lines().count();
         assert!(if words.is_empty() { lines > 100 } else { lines < 10 }, "{text}");
         meant.push(user.loko("config show -o json").ends_with(0).json());

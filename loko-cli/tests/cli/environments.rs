@@ -10,8 +10,8 @@ const DEV: &str = "name: dev\nnetwork: {domain: dev.loko.test}\n";
 fn a_valid_file_is_valid_for_people_and_for_machines() {
     let user = User::new();
     user.write("loko.yaml", DEV);
-    insta::assert_snapshot!(user.loko("validate").ends_with(0).stdout, @"~/loko.yaml is valid");
-    let verdict = user.loko("validate -o json").ends_with(0).json();
+    insta::assert_snapshot!(user.loko("config validate").ends_with(0).stdout, @"~/loko.yaml is valid");
+    let verdict = user.loko("config validate -o json").ends_with(0).json();
     assert_eq!(verdict, json!({"valid": true, "problems": []}));
     assert_eq!(user.made(&["loko.yaml"]), Vec::<String>::new());
 }
@@ -20,7 +20,7 @@ fn a_valid_file_is_valid_for_people_and_for_machines() {
 fn problems_have_place_and_remedy_as_json() {
     let user = User::new();
     user.write("loko.yaml", "name: dev\nnetwork: {domian: dev.loko.test}\n");
-    let verdict = user.loko("validate -o json").ends_with(2).json();
+    let verdict = user.loko("config validate -o json").ends_with(2).json();
     assert_eq!(verdict["valid"], false);
     let problem = &verdict["problems"][0];
     assert_eq!(problem["line"], 2);
@@ -140,6 +140,6 @@ fn another_environments_domain_is_refused() {
     let user = User::new();
     user.write("home/environments/dev/loko.yaml", DEV);
     user.write("loko.yaml", "name: second\nnetwork: {domain: dev.loko.test}\n");
-    let said = user.loko("validate").ends_with(2);
+    let said = user.loko("config validate").ends_with(2);
     assert!(said.stderr.contains("dev.loko.test"), "{}", said.stderr);
 }

@@ -30,9 +30,11 @@ mod http;
 mod itself;
 mod kind;
 mod names;
+mod planes;
 mod ports;
 mod power;
 mod run;
+mod selftest;
 mod status;
 mod suite;
 mod traffic;
@@ -58,7 +60,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 15] = [
+const TOPICS: [Topic; 17] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -68,11 +70,13 @@ const TOPICS: [Topic; 15] = [
     kind::TOPIC,
     edits::TOPIC,
     traffic::TOPIC,
+    selftest::TOPIC,
     power::TOPIC,
     workers::TOPIC,
     absence::TOPIC,
     trouble::TOPIC,
     itself::TOPIC,
+    planes::TOPIC,
     audit::TOPIC,
 ];
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::environment::{Environment, Place};
 use crate::run::{Run, find};
 use crate::watch::{self, Socket};
-use crate::{traffic, trouble, workers};
+use crate::{planes, traffic, trouble, workers};
 
 /// Environments whose names start so are the suite's: what an earlier run left of them is removed.
 const PREFIX: &str = "e2e-";
@@ -31,6 +31,8 @@ pub(crate) struct Suite {
     pub(crate) twin: Environment,
     /// One that goes through much.
     pub(crate) beaten: Environment,
+    /// One with three control planes.
+    pub(crate) three: Environment,
     /// What LoKO had on the engine before.
     pub(crate) before: BTreeSet<String>,
     /// What listened before.
@@ -67,6 +69,7 @@ impl Suite {
             busy: trouble::busy(&place),
             broken: trouble::broken(&place),
             beaten: trouble::beaten(&place),
+            three: planes::environment(&place),
             before: ours(),
             sockets,
             place,
@@ -95,7 +98,7 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 6] {
+    pub(crate) fn environments(&self) -> [&Environment; 7] {
         [
             &self.quick,
             &self.pair,
@@ -103,6 +106,7 @@ impl Suite {
             &self.broken,
             &self.beaten,
             &self.twin,
+            &self.three,
         ]
     }
 

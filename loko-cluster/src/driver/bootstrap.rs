@@ -17,7 +17,7 @@ use crate::error::ClusterError;
 use crate::kubeadm::{self, KubeadmInput};
 use crate::nodes::{self, API_PORT, INITIALISED, KUBEADM_CONFIG, NETWORK, Node, NodeInput, Role};
 use crate::scheduling::{self, NodeMarks};
-use crate::{Manifest, cni, kubeconfig, storage};
+use crate::{Manifest, balancer, cni, kubeconfig, storage};
 
 /// Limit for kubeadm on one node.
 const KUBEADM_LIMIT: Duration = Duration::from_mins(6);
@@ -163,11 +163,11 @@ impl Cluster {
         .await
     }
 
-    /// The port of the API on 127.0.0.1 that the first control plane has, if it is there.
+    /// The port of the API on 127.0.0.1 that the balancer or the one control plane has, if it is there.
     #[must_use]
     pub fn api_port(&self, containers: &[ContainerFacts]) -> Option<NonZeroU16> {
-        let (first, ..) = nodes::names(&self.environment).next()?;
-        let container = containers.iter().find(|container| container.name == first)?;
+        let endpoint = balancer::endpoint(&self.environment);
+        let container = containers.iter().find(|container| container.name == endpoint)?;
         let port = container
             .ports
             .iter()
@@ -179,7 +179,7 @@ impl Cluster {
     pub async fn ensure_node(
         &self,
         state: &NodeState,
-        endpoint: &str,
+        first: &str,
         token: &str,
         marks: &NodeMarks,
     ) -> Result<(), ClusterError> {
@@ -190,21 +190,17 @@ impl Cluster {
             ContainerChange::Replace => self.engine.remove_container(name).await?,
             ContainerChange::Create | ContainerChange::Foreign => {}
         }
-        let network = cni::first_node(self.environment.cluster.pod_subnet).filter(|_| name == endpoint);
+        let network = cni::first_node(self.environment.cluster.pod_subnet).filter(|_| name == first);
         let input = KubeadmInput {
             engine: self.engine.facts(),
-            endpoint,
+            endpoint: &balancer::endpoint(&self.environment),
             token,
             labels: &marks.labels,
             taints: &marks.taints,
             // Ready from the start, it must not take pods before services answer, see `opening`.
             starting: network.as_ref().map(|_| scheduling::starting_taint()),
         };
-        let config =
-            kubeadm::render(&self.environment, &state.node, &input).map_err(|source| ClusterError::Render {
-                file: "kubeadm.conf",
-                source,
-            })?;
+        let config = kubeadm::render(&self.environment, &state.node, &input)?;
         self.engine.create_container(&state.spec).await?;
         let mut files = vec![File::new(KUBEADM_CONFIG, config).secret()];
         files.push(match network {
@@ -315,7 +311,7 @@ impl Cluster {
         let text = String::from_utf8_lossy(&text);
         let token = text
             .lines()
-            .find_map(|line| line.trim().strip_prefix("token: \"")?.strip_suffix('"'));
+            .find_map(|line| Some(line.trim().strip_prefix("token: ")?.trim_matches(['"', '\''])));
         token.map(str::to_owned).ok_or_else(|| ClusterError::Kubeadm {
             node: node.to_owned(),
             evidence: format!("{KUBEADM_CONFIG} holds no token; `loko create --recreate` makes the node anew"),

@@ -60,6 +60,18 @@ impl Engine {
         Ok(optional(found.map_err(refused(format!("inspect the container {name}"))))?.map(convert::container_facts))
     }
 
+    /// The environment variables that a container was made with, its image's among them; empty where it is not there.
+    pub async fn container_env(&self, name: &str) -> Result<BTreeMap<String, String>, EngineError> {
+        let found = self.docker.inspect_container(name, None).await;
+        let found = optional(found.map_err(refused(format!("inspect the container {name}"))))?;
+        let lines = found.and_then(|container| container.config?.env).unwrap_or_default();
+        let pair = |line: &String| {
+            line.split_once('=')
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        };
+        Ok(lines.iter().filter_map(pair).collect())
+    }
+
     /// Makes a container and does not start it.
     pub async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
