@@ -97,7 +97,7 @@ pub(crate) enum Command {
     Status,
     /// Show the log of a component (dns, tunnel, ingress, registry, metrics) or of a workload
     Logs(Logs),
-    /// Workloads: list, add, remove, enable, disable, how to connect
+    /// Workloads: list, add, remove, enable, disable, how they are and how to connect
     #[command(subcommand)]
     Workloads(Workloads),
     /// What can be added by name
@@ -295,14 +295,8 @@ pub(crate) enum Workloads {
     List,
     /// Add an entry of the catalogue, or an image, to loko.yaml
     Add(WorkloadAdd),
-    /// Take a workload out of loko.yaml
-    Remove {
-        /// Its name
-        name: WorkloadName,
-        /// Bring the environment to it at once
-        #[arg(long)]
-        now: bool,
-    },
+    /// Take a workload out of loko.yaml; asks about its data
+    Remove(WorkloadRemove),
     /// Switch a workload on
     Enable {
         /// Its name
@@ -327,11 +321,50 @@ pub(crate) enum Workloads {
         #[arg(long)]
         reveal: bool,
     },
-    /// Print how to connect, password included
+    /// Open the client that belongs to a workload (psql, valkey-cli, …); without a terminal, print how to connect
     Connect {
         /// Its name
         name: WorkloadName,
+        /// Print how to connect, password included
+        #[arg(long)]
+        print: bool,
     },
+    /// Bring the environment to loko.yaml: what `undeploy` took away comes back
+    Deploy {
+        /// A workload that must be in it
+        name: Option<WorkloadName>,
+    },
+    /// Take a workload out of the cluster; loko.yaml, its data and its secrets stay, and the next `create` brings it back
+    Undeploy {
+        /// Its name
+        name: WorkloadName,
+    },
+    /// Show every way in, from the host and inside the cluster
+    Endpoints {
+        /// Only those of one workload
+        name: Option<WorkloadName>,
+    },
+    /// Ask whether workloads are ready, and whether every way in answers; exit code 4 where one is down
+    Health {
+        /// Only one workload
+        name: Option<WorkloadName>,
+    },
+}
+
+/// Options of `workloads remove`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorkloadRemove {
+    /// Its name
+    pub(crate) name: WorkloadName,
+    /// Bring the environment to it at once
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// And take its data and its secrets away, at once and for good
+    #[arg(long, conflicts_with = "keep_data")]
+    pub(crate) data: bool,
+    /// Keep its data and its secrets, without a question
+    #[arg(long)]
+    pub(crate) keep_data: bool,
 }
 
 /// Options of `workloads add`.
@@ -375,6 +408,11 @@ pub(crate) enum Secrets {
         /// And what they are
         #[arg(long)]
         reveal: bool,
+    },
+    /// Make the secrets of a workload anew, and start it again with them
+    Rotate {
+        /// Its name
+        workload: WorkloadName,
     },
 }
 

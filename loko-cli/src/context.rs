@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use loko_cluster::catalogue::{Catalogue, CatalogueError, Service};
-use loko_cluster::driver::Cluster;
+use loko_cluster::driver::{Cluster, KubeApi};
 use loko_config::model::NetworkIp;
 use loko_config::{Environment, Loaded};
 use loko_engine::{EdgeMode, Engine, endpoint};
@@ -122,6 +122,14 @@ impl Context {
             address,
             services: resolution.services,
         })
+    }
+
+    /// The Kubernetes API of an environment that was created.
+    pub(crate) async fn api(&self, environment: &str) -> Result<KubeApi, CliError> {
+        let kubeconfig = state::read(&self.home.kubeconfig(environment))?.ok_or_else(|| CliError::Down {
+            summary: format!("{environment} was never created, or was destroyed"),
+        })?;
+        Ok(KubeApi::new(&kubeconfig).await?)
     }
 
     /// Asks a question that is answered with yes or no; `--yes` answers it.

@@ -33,8 +33,9 @@ pub(crate) use ahead::{ahead, settle};
 pub(crate) use edge::{edge, forget_resolver, placement, route, tell_resolver, upstreams_there, zone};
 pub(crate) use objects::{COREDNS_IMAGE, Inputs, corefile, workload_key};
 pub(crate) use observe::{Observed, exists, observe};
-pub(crate) use ready::{addresses_of, urls};
+pub(crate) use ready::{addresses_of, ask, urls, urls_of};
 pub(crate) use registry::REGISTRY_ROLE;
+pub(crate) use workloads::helm;
 
 /// What `up` may be told.
 #[derive(Debug, Clone, Copy, Default)]

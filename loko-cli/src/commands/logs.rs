@@ -2,13 +2,13 @@
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
-use loko_cluster::driver::{KubeApi, PodLogOptions};
+use loko_cluster::driver::PodLogOptions;
 use loko_engine::driver::LogOptions;
 
 use crate::args::Logs;
 use crate::context::{Context, Platform};
 use crate::error::CliError;
-use crate::{output, state};
+use crate::output;
 
 /// Where a log is.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,11 +88,7 @@ async fn of_pods(
     selector: &str,
     options: &Logs,
 ) -> Result<(), CliError> {
-    let name = platform.environment.name.as_str();
-    let kubeconfig = state::read(&context.home.kubeconfig(name))?.ok_or_else(|| CliError::Down {
-        summary: format!("{name} was never created, or was destroyed"),
-    })?;
-    let api = KubeApi::new(&kubeconfig).await?;
+    let api = context.api(platform.environment.name.as_str()).await?;
     let pods = api.list("v1", "Pod", Some(namespace), selector).await?;
     let names: Vec<String> = pods
         .iter()

@@ -2,7 +2,7 @@
 
 use loko_config::edit::{Edit, WorkloadList, edit};
 use loko_config::model::{Source, Workload};
-use loko_config::names::WorkloadName;
+use loko_config::names::{EnvName, WorkloadName};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -11,6 +11,10 @@ use crate::commands::create;
 use crate::context::{self, Context, Platform};
 use crate::error::CliError;
 use crate::{find, output, secrets, state, up};
+
+mod connect;
+mod remove;
+mod running;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,14 +41,13 @@ pub(crate) async fn run(context: &Context, command: Workloads) -> Result<(), Cli
     match command {
         Workloads::List => list(context).await,
         Workloads::Info { name, reveal } => info(context, &name, reveal).await,
-        Workloads::Connect { name } => connect(context, &name).await,
+        Workloads::Connect { name, print } => connect::run(context, &name, print).await,
+        Workloads::Deploy { name } => running::deploy(context, name.as_ref()).await,
+        Workloads::Undeploy { name } => running::undeploy(context, &name).await,
+        Workloads::Endpoints { name } => running::endpoints(context, name.as_ref()).await,
+        Workloads::Health { name } => running::health(context, name.as_ref()).await,
         Workloads::Add(options) => add(context, &options).await,
-        Workloads::Remove { name, now } => {
-            context.confirm(&format!(
-                "remove {name} from loko.yaml? its data in the cluster stays until `destroy`"
-            ))?;
-            change(context, Edit::RemoveWorkload { workload: name }, now).await
-        }
+        Workloads::Remove(options) => remove::run(context, &options).await,
         Workloads::Enable { name, now } => {
             change(
                 context,
@@ -113,11 +116,15 @@ async fn list(context: &Context) -> Result<(), CliError> {
 }
 
 fn find<'a>(platform: &'a Platform, name: &WorkloadName) -> Result<&'a Workload, CliError> {
-    let list = &platform.environment.workloads.list;
+    among(&platform.environment.name, &platform.environment.workloads.list, name)
+}
+
+/// One of a list by its name.
+fn among<'a>(environment: &EnvName, list: &'a [Workload], name: &WorkloadName) -> Result<&'a Workload, CliError> {
     list.iter()
         .find(|workload| workload.name == *name)
         .ok_or_else(|| CliError::Usage {
-            message: format!("{} has no workload `{name}`", platform.environment.name),
+            message: format!("{environment} has no workload `{name}`"),
             help: format!(
                 "there are: {}",
                 list.iter().map(|w| w.name.to_string()).collect::<Vec<_>>().join(", ")
@@ -162,25 +169,6 @@ async fn info(context: &Context, name: &WorkloadName, reveal: bool) -> Result<()
         }
         output::table(["WHAT", "IS"], rows)
     });
-    Ok(())
-}
-
-/// Prints how to connect, secrets and all, ready to be pasted or piped.
-async fn connect(context: &Context, name: &WorkloadName) -> Result<(), CliError> {
-    let platform = context.platform().await?;
-    let info = info_of(context, &platform, name, true)?;
-    let text = info
-        .connections
-        .get("url")
-        .or_else(|| info.connections.values().next())
-        .cloned();
-    let text = text
-        .or_else(|| info.row.addresses.first().cloned())
-        .ok_or_else(|| CliError::Usage {
-            message: format!("`{name}` has no way in"),
-            help: "give it `http` or `ports` in loko.yaml".to_owned(),
-        })?;
-    output::formatted(context.global.output, &info.connections, || text);
     Ok(())
 }
 

@@ -179,7 +179,7 @@ pub(crate) fn urls(platform: &Platform) -> Vec<String> {
 }
 
 /// Every URL of one workload.
-fn urls_of(platform: &Platform, workload: &Workload) -> Vec<String> {
+pub(crate) fn urls_of(platform: &Platform, workload: &Workload) -> Vec<String> {
     let Some(http) = &workload.http else { return Vec::new() };
     let own = format!("{}.{}", workload.name, platform.environment.network.domain);
     let hosts: Vec<String> = http.hosts.iter().map(ToString::to_string).collect();
@@ -216,19 +216,17 @@ fn port_suffix(platform: &Platform) -> String {
     }
 }
 
-async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<(), CliError> {
-    let unreachable = |reason: String| CliError::Unreachable {
-        url: url.to_owned(),
-        reason,
-    };
-    let parsed = reqwest::Url::parse(url).map_err(|error| unreachable(error.to_string()))?;
+/// A client that comes to the edge's address by name, trusting our authority alone: what a user's does once DNS is set up.
+fn client(context: &Context, platform: &Platform, url: &str) -> Result<reqwest::Client, String> {
+    let parsed = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
     let host = parsed.host_str().unwrap_or_default().to_owned();
     let port = platform.environment.network.lb_ports.https.get();
     let (authority, _) = context.home.authority();
-    let pem = state::read(&authority)?.unwrap_or_default();
-    let root = Certificate::from_pem(pem.as_bytes()).map_err(|error| unreachable(error.to_string()))?;
-    // By name, to the edge's address, trusting our authority alone: what a user's client does once DNS is set up.
-    let client = reqwest::Client::builder()
+    let pem = state::read(&authority)
+        .map_err(|error| error.to_string())?
+        .unwrap_or_default();
+    let root = Certificate::from_pem(pem.as_bytes()).map_err(|error| error.to_string())?;
+    reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([root])
         .resolve(&host, SocketAddr::new(platform.address, port))
@@ -237,20 +235,56 @@ async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<()
         .pool_max_idle_per_host(0)
         .timeout(Duration::from_secs(5))
         .build()
-        .map_err(|error| unreachable(error.to_string()))?;
+        .map_err(|error| error.to_string())
+}
+
+/// Whether nothing stands behind the way in.
+fn is_behind(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// Asks one way in once: a URL, or `tcp://host:port`, as [`addresses_of`] gives them. Fails with the reason.
+pub(crate) async fn ask(context: &Context, platform: &Platform, address: &str) -> Result<(), String> {
+    if let Some(rest) = address.strip_prefix("tcp://") {
+        let port = rest
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_default();
+        let held = is_held(SocketAddr::new(platform.address, port)).await;
+        return if held {
+            Ok(())
+        } else {
+            Err("connections are closed at once".to_owned())
+        };
+    }
+    let asked = client(context, platform, address)?.get(address).send().await;
+    let status = asked.map_err(|error| innermost(&error))?.status();
+    if is_behind(status) {
+        Err(status.to_string())
+    } else {
+        Ok(())
+    }
+}
+
+async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<(), CliError> {
+    let unreachable = |reason: String| CliError::Unreachable {
+        url: url.to_owned(),
+        reason,
+    };
+    let client = client(context, platform, url).map_err(unreachable)?;
     let started = Instant::now();
     let mut answered = 0;
     loop {
         let reason = match client.get(url).send().await {
             Ok(response) => {
                 let status = response.status();
-                let behind = matches!(
-                    status,
-                    StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-                );
                 let unknown = status == StatusCode::NOT_FOUND && started.elapsed() < ROUTE_LIMIT;
                 let of_workload = !url.starts_with("https://loko.");
-                if !(behind || unknown && of_workload) {
+                if !(is_behind(status) || unknown && of_workload) {
                     answered += 1;
                     if answered >= ways(platform) {
                         return Ok(());
