@@ -45,8 +45,17 @@ pub fn of(object: &Value) -> Readiness {
     match kind {
         "Deployment" => {
             let wanted = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-            let fresh = number("/status/updatedReplicas").min(number("/status/availableReplicas"));
-            counted(fresh, wanted, "pods available")
+            let updated = number("/status/updatedReplicas");
+            // While new pods do not come up the old ones are kept, and are available.
+            let old = number("/status/replicas") - updated;
+            if old > 0 && updated >= wanted {
+                return Readiness::Waiting(format!("{old} pods of before are still there, new ones come up first"));
+            }
+            counted(
+                updated.min(number("/status/availableReplicas")),
+                wanted,
+                "pods available",
+            )
         }
         "StatefulSet" => {
             let wanted = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
@@ -135,6 +144,11 @@ mod tests {
         assert_eq!(of(&object), Readiness::Ready);
         object["status"]["updatedReplicas"] = json!(1);
         assert_eq!(of(&object), Readiness::Waiting("1 of 2 pods available".into()));
+        // One new pod that does not come up, beside the old one that it was to replace.
+        object["spec"]["replicas"] = json!(1);
+        object["status"] =
+            json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1});
+        assert!(matches!(of(&object), Readiness::Waiting(_)));
     }
 
     #[test]

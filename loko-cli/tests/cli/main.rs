@@ -8,3 +8,4 @@ mod registry;
 mod run;
 mod upgrade;
 mod words;
+mod workloads;
