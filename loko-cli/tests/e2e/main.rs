@@ -21,6 +21,7 @@
 
 mod absence;
 mod audit;
+mod catalogue;
 mod clients;
 mod create;
 mod doctor;
@@ -60,7 +61,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 17] = [
+const TOPICS: [Topic; 18] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -73,6 +74,7 @@ const TOPICS: [Topic; 17] = [
     selftest::TOPIC,
     power::TOPIC,
     workers::TOPIC,
+    catalogue::TOPIC,
     absence::TOPIC,
     trouble::TOPIC,
     itself::TOPIC,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::environment::{Environment, Place};
 use crate::run::{Run, find};
 use crate::watch::{self, Socket};
-use crate::{planes, traffic, trouble, workers};
+use crate::{catalogue, planes, traffic, trouble, workers};
 
 /// Environments whose names start so are the suite's: what an earlier run left of them is removed.
 const PREFIX: &str = "e2e-";
@@ -23,6 +23,8 @@ pub(crate) struct Suite {
     pub(crate) quick: Environment,
     /// One with workers, at an address of its own.
     pub(crate) pair: Environment,
+    /// One with services from the catalogue.
+    pub(crate) shelf: Environment,
     /// One whose port is taken.
     pub(crate) busy: Environment,
     /// One that cannot be created.
@@ -66,6 +68,7 @@ impl Suite {
             twin: traffic::twin(&place, &quick.address),
             quick,
             pair: workers::environment(&place),
+            shelf: catalogue::environment(&place),
             busy: trouble::busy(&place),
             broken: trouble::broken(&place),
             beaten: trouble::beaten(&place),
@@ -98,10 +101,11 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 7] {
+    pub(crate) fn environments(&self) -> [&Environment; 8] {
         [
             &self.quick,
             &self.pair,
+            &self.shelf,
             &self.busy,
             &self.broken,
             &self.beaten,
