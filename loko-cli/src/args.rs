@@ -127,6 +127,9 @@ pub(crate) enum Command {
     /// Test a running environment: HTTPS, TCP, UDP, names, the registry, metrics; exit code 3 where one fails, 5 for DNS
     #[command(visible_alias = "selftest")]
     Validate,
+    /// What an environment needs of images, known before it starts
+    #[command(subcommand)]
+    Images(Images),
     /// Look for what an environment would fail on here, or suffer from: what, why it matters, the command that mends it
     Doctor,
     /// Print the completions of a shell
@@ -384,6 +387,13 @@ pub(crate) struct WorkloadAdd {
     /// Bring the environment to it at once
     #[arg(long)]
     pub(crate) now: bool,
+}
+
+/// `loko images …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Images {
+    /// List every image with what it is for; no engine is asked, and images of charts are not known
+    List,
 }
 
 /// `loko catalog …`

@@ -9,6 +9,7 @@ mod diff;
 mod dns;
 mod doctor;
 mod env;
+mod images;
 mod logs;
 mod port_check;
 mod power;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             Command::Certs(command) => certs::run(&context, &command).await,
             Command::Config(command) => config::run(&context, command).await,
             Command::Validate => Box::pin(validate::run(&context)).await,
+            Command::Images(command) => images::run(&context, &command),
             Command::Doctor => doctor::run(&context).await,
             Command::Env(command) => env::run(&context, &command),
             Command::Completion { shell } => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 use loko_config::Environment;
+use loko_config::model::Protocol;
 use loko_config::slots::{PortKey, Slot};
 use loko_registry::{Identity, Place, RegistrySpec};
 
@@ -161,7 +162,73 @@ pub fn images(environment: &Environment) -> Vec<String> {
     all
 }
 
+/// Every image of an environment with what it is for, known before anything is started: what a machine without a network must
+/// have. Charts name theirs only when Helm renders them, and are not in it; CoreDNS' and the pod network's are in the node image.
+#[must_use]
+pub fn all_images(environment: &Environment) -> BTreeMap<String, Vec<String>> {
+    let components = &environment.components;
+    let mut all = BTreeMap::<String, Vec<String>>::new();
+    let mut add = |image: String, what: &str| all.entry(image).or_default().push(what.to_owned());
+    add(environment.cluster.kubernetes.reference(), "nodes");
+    add(components.dnsmasq.reference(), "dnsmasq");
+    add(components.haproxy.reference(), "HAProxy");
+    if crate::balancer::name(environment).is_some() {
+        add(components.haproxy.reference(), "balancer of the control planes");
+    }
+    add(components.ingress_controller.reference(), "Traefik");
+    let mut ports = environment.enabled_workloads().flat_map(|workload| &workload.ports);
+    if ports.any(|port| port.protocol == Protocol::Udp) {
+        add(components.ingress_controller.reference(), "UDP relay");
+    }
+    if components.metrics_server.enabled {
+        add(components.metrics_server.reference(), "metrics-server");
+    }
+    if let Ok(Some(registry)) = RegistrySpec::of(environment) {
+        add(registry.reference(), "registry");
+    }
+    for workload in environment.enabled_workloads() {
+        for image in workloads::images(workload) {
+            add(image, &format!("workload {}", workload.name));
+        }
+    }
+    all
+}
+
 fn object(origin: &str) -> impl FnOnce(NotAnObject) -> ClusterError {
     let origin = origin.to_owned();
     move |source| ClusterError::Object { origin, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(yaml: &str) -> Vec<String> {
+        let environment = loko_config::load(yaml, &loko_config::LoadOptions::default())
+            .unwrap()
+            .environment;
+        let all = all_images(&environment);
+        all.iter()
+            .map(|(image, what)| format!("{image}: {}", what.join(", ")))
+            .collect()
+    }
+
+    #[test]
+    fn every_image_is_known_with_what_it_is_for() {
+        let yaml = "name: dev
+cluster: {nodes: {control-planes: 3}}
+workloads:
+  user:
+    - {name: web, image: ghcr.io/me/web:1.2, http: {port: 8080}}
+    - {name: other, image: ghcr.io/me/web:1.2, ports: [53/udp]}
+    - {name: resting, image: ghcr.io/me/resting:1, enabled: false}
+";
+        insta::assert_snapshot!("images", images(yaml).join("\n"));
+    }
+
+    #[test]
+    fn what_is_switched_off_needs_no_image() {
+        let least = "name: dev\nregistry: {enabled: false}\ncomponents: {metrics-server: {enabled: false}}\n";
+        assert_eq!(images(least).len(), 4, "{:?}", images(least));
+    }
 }

@@ -17,6 +17,26 @@ fn a_valid_file_is_valid_for_people_and_for_machines() {
 }
 
 #[test]
+fn images_are_known_without_an_engine() {
+    let user = User::new();
+    let yaml = format!(
+        "{DEV}registry: {{enabled: false}}\nworkloads: {{user: [{{name: web, image: me/web:1, http: {{port: 80}}}}]}}\n"
+    );
+    user.write("loko.yaml", &yaml);
+    let list = user.loko("images list -o json").ends_with(0).json();
+    let found = list
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["image"] == "me/web:1"));
+    assert_eq!(
+        found.map(|row| row["uses"].clone()),
+        Some(json!(["workload web"])),
+        "{list:#}"
+    );
+    assert!(user.loko("images list").ends_with(0).stdout.contains("kindest/node:"));
+    assert_eq!(user.made(&["loko.yaml"]), Vec::<String>::new());
+}
+
+#[test]
 fn problems_have_place_and_remedy_as_json() {
     let user = User::new();
     user.write("loko.yaml", "name: dev\nnetwork: {domian: dev.loko.test}\n");
