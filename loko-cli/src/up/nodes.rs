@@ -206,9 +206,12 @@ impl Up<'_> {
             let token = cluster.token_of(one).await?;
             cluster.admit(&api.0, &token, &expires).await?;
             // All at once: etcd takes one new member after the other, and kubeadm waits for its turn.
+            let known = &api.0;
             futures_util::future::try_join_all(joining.iter().map(|state| async move {
                 if state.node.role == Role::ControlPlane {
                     cluster.share_with(self.first, &state.node).await?;
+                } else {
+                    known.forget(&state.node.name).await?;
                 }
                 cluster.join(&state.node.name).await
             }))

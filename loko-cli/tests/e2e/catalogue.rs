@@ -27,6 +27,7 @@ pub(crate) const TOPIC: Topic = Topic {
             strict_dry_run,
         ),
         Test("data_and_passwords_outlive_stop_and_start", CLIENTS, power),
+        Test("data_and_passwords_outlive_a_lost_worker", CLIENTS, worker_lost),
         Test("data_and_passwords_outlive_recreate", CLIENTS, recreated),
         Test(
             "what_is_removed_is_pruned_and_comes_back_with_its_data",
@@ -48,7 +49,7 @@ const CLIENTS: &[&str] = &[
     "psql",
 ];
 
-/// Its workloads run on a worker alone.
+/// Its workloads run on a worker alone, so that losing it loses all of them.
 pub(crate) fn environment(place: &Place) -> Environment {
     let yaml = "name: e2e-shelf
 network:
@@ -289,6 +290,14 @@ fn power(suite: &Suite) {
     let Some(shelf) = shelf(suite) else { return };
     shelf.environment.loko("stop").ok();
     shelf.environment.loko("start").ok();
+    shelf.keeps_all(&SERVICES);
+}
+
+fn worker_lost(suite: &Suite) {
+    let Some(shelf) = shelf(suite) else { return };
+    let worker = format!("{}-worker", shelf.environment.cluster());
+    Run::new("docker").words("rm --force --volumes").args([worker]).ok();
+    shelf.environment.loko("create").ok();
     shelf.keeps_all(&SERVICES);
 }
 

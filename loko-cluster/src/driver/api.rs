@@ -275,6 +275,21 @@ impl KubeApi {
         merged.map(drop).map_err(failed(format!("change {key}")))
     }
 
+    /// Forgets a node whose container is gone: kubeadm lets no other one join under its name. Pods that were on it start again
+    /// on the one that takes its place.
+    pub async fn forget(&self, node: &str) -> Result<(), ClusterError> {
+        let key = ObjectKey {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            namespace: None,
+            name: node.to_owned(),
+        };
+        match self.get(&key).await? {
+            Some(_) => self.delete(&key).await,
+            None => Ok(()),
+        }
+    }
+
     /// Takes a node out of the cluster: nothing new comes to it, what runs on it is asked to end (up to 30 s), and it is
     /// forgotten. Pods of daemon sets and of the node itself stay to its end.
     pub async fn drain(&self, node: &str) -> Result<(), ClusterError> {
