@@ -53,7 +53,8 @@ pub fn localise(admin_conf: &str, cluster: &str, server: &str) -> Result<String,
     write(&whole).map_err(|reason| invalid(&reason))
 }
 
-/// The user's file with our entries in it and our context chosen. `None` where nothing would change.
+/// The user's file with our entries in it. Our context is chosen when it comes, or where none is chosen; what the user has
+/// chosen since then stays. `None` where nothing would change.
 pub fn merge(file: &str, existing: &str, ours: &str) -> Result<Option<String>, InvalidKubeconfig> {
     let invalid = |reason: String| InvalidKubeconfig {
         file: file.to_owned(),
@@ -67,6 +68,10 @@ pub fn merge(file: &str, existing: &str, ours: &str) -> Result<Option<String>, I
             after[key] = value.into();
         }
     }
+    let chosen = ours["current-context"].clone();
+    let is_known = sequence(&before, "contexts")
+        .iter()
+        .any(|context| context.get("name") == Some(&chosen));
     for list in ["clusters", "contexts", "users"] {
         for item in sequence(&ours, list) {
             let mut items = sequence(&after, list);
@@ -77,7 +82,14 @@ pub fn merge(file: &str, existing: &str, ours: &str) -> Result<Option<String>, I
             after[list] = items.into();
         }
     }
-    after["current-context"] = ours["current-context"].clone();
+    let is_none_chosen = before
+        .get("current-context")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty();
+    if is_none_chosen || !is_known {
+        after["current-context"] = chosen;
+    }
     if after == before {
         return Ok(None);
     }
@@ -188,6 +200,12 @@ mod tests {
         );
         assert!(merged.contains("current-context: kind-loko-dev"));
         assert_eq!(merge("config", &merged, &ours).unwrap(), None);
+        let chosen = merged.replace("current-context: kind-loko-dev", "current-context: prod");
+        assert_eq!(
+            merge("config", &chosen, &ours).unwrap(),
+            None,
+            "what the user chose stays"
+        );
         let removed = remove("config", &merged, "loko-dev").unwrap().unwrap();
         assert!(
             !removed.contains("loko-dev") && removed.contains("namespace: n"),
