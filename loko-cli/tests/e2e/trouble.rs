@@ -126,7 +126,7 @@ fn dry_run(suite: &Suite) {
     planned
         .says(&format!("create node {}", busy.node()))
         .says("create Deployment loko-workloads/whoami")
-        .says("start HAProxy");
+        .says(&format!("listens on {}:80", busy.address));
     let objects = busy.loko("create --dry-run -o yaml").ok();
     for kind in ["Deployment", "DaemonSet", "Ingress"] {
         assert!(
