@@ -20,6 +20,7 @@
 )]
 
 mod absence;
+mod apps;
 mod audit;
 mod catalogue;
 mod clients;
@@ -28,6 +29,7 @@ mod doctor;
 mod edits;
 mod environment;
 mod http;
+mod ingress;
 mod itself;
 mod kind;
 mod names;
@@ -61,7 +63,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 18] = [
+const TOPICS: [Topic; 20] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -76,6 +78,8 @@ const TOPICS: [Topic; 18] = [
     workers::TOPIC,
     catalogue::TOPIC,
     absence::TOPIC,
+    ingress::TOPIC,
+    apps::TOPIC,
     trouble::TOPIC,
     itself::TOPIC,
     planes::TOPIC,

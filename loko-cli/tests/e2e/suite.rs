@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::environment::{Environment, Place};
 use crate::run::{Run, find};
 use crate::watch::{self, Socket};
-use crate::{catalogue, planes, traffic, trouble, workers};
+use crate::{apps, catalogue, planes, traffic, trouble, workers};
 
 /// Environments whose names start so are the suite's: what an earlier run left of them is removed.
 const PREFIX: &str = "e2e-";
@@ -25,6 +25,8 @@ pub(crate) struct Suite {
     pub(crate) pair: Environment,
     /// One with services from the catalogue.
     pub(crate) shelf: Environment,
+    /// One for what users run: routes of their own, many workloads.
+    pub(crate) apps: Environment,
     /// One whose port is taken.
     pub(crate) busy: Environment,
     /// One that cannot be created.
@@ -69,6 +71,7 @@ impl Suite {
             quick,
             pair: workers::environment(&place),
             shelf: catalogue::environment(&place),
+            apps: apps::environment(&place),
             busy: trouble::busy(&place),
             broken: trouble::broken(&place),
             beaten: trouble::beaten(&place),
@@ -101,11 +104,12 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 8] {
+    pub(crate) fn environments(&self) -> [&Environment; 9] {
         [
             &self.quick,
             &self.pair,
             &self.shelf,
+            &self.apps,
             &self.busy,
             &self.broken,
             &self.beaten,
