@@ -49,7 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
                 power::stop(&context).await?;
                 power::start(&context).await
             }
-            Command::Status => status::run(&context).await,
+            Command::Status => Box::pin(status::run(&context)).await,
             Command::Logs(options) => logs::run(&context, &options).await,
             Command::Registry(command) => registry::run(&context, command).await,
             Command::Tunnel(command) => tunnel::run(&context, &command).await,

@@ -14,6 +14,7 @@ pub use relay::Relay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use loko_config::model::Protocol;
 use loko_config::names::EnvName;
@@ -128,6 +129,11 @@ struct Found {
 
 /// How often a change begins anew where others change the same files.
 const ATTEMPTS: u32 = 10;
+
+/// How often one looks again at what somebody else takes away or makes at the same time, and how long one waits in between: two
+/// seconds in all, and an engine takes a moment.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 impl Edge {
     /// HAProxy of `image` on `engine`, with the usual names.
@@ -274,9 +280,22 @@ impl Edge {
         })
     }
 
-    /// What is there, whoever runs it. The volume is read through the container, or through one that is made for it and
-    /// never started.
+    /// What is there, whoever runs it. Where the container goes while it is looked at, it is looked again.
     async fn look(&self) -> Result<Found, HaproxyError> {
+        for _ in 0..LOOKS {
+            match self.look_once().await {
+                Err(HaproxyError::Engine(error)) if may_be_going(&error) => {
+                    tracing::debug!(%error, "looked at again");
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                looked => return looked,
+            }
+        }
+        self.look_once().await
+    }
+
+    /// The volume is read through the container, or through one that is made for it and never started.
+    async fn look_once(&self) -> Result<Found, HaproxyError> {
         let Names { container, volume, .. } = &self.names;
         let facts = self.engine.container(container).await?;
         let foreign = |kind, name: &String| EngineError::Foreign {
@@ -288,6 +307,14 @@ impl Edge {
                 return Err(foreign("container", container).into());
             }
             let files = self.engine.get_files(container, DIRECTORY).await?;
+            if files.is_none() && self.engine.container(container).await?.is_none() {
+                return Err(EngineError::Refused {
+                    action: format!("read {DIRECTORY} of {container}"),
+                    status: 404,
+                    message: "it was removed meanwhile".to_owned(),
+                }
+                .into());
+            }
             return Ok(Found::new(Some(facts), true, files.unwrap_or_default()));
         }
         if self.engine.volumes(&labels::of(None, "volume")).await?.contains(volume) {
@@ -316,6 +343,19 @@ impl Edge {
         let there = found.container.is_some() || found.volume;
         Ok(found.report_of_removal(if there { Done::Removed } else { Done::Nothing }))
     }
+}
+
+/// Whether an engine may have failed because what it was asked about is being taken away, or made: Docker answers 500 for a
+/// container whose files are gone and whose name is not ("`RWLayer` … is unexpectedly nil"), 404 a moment later, and 409
+/// where two make one of the same name.
+fn may_be_going(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Refused {
+            status: 404 | 409 | 500,
+            ..
+        }
+    )
 }
 
 impl Change {
@@ -403,5 +443,34 @@ impl Found {
 
     fn has_routes(&self, environment: &EnvName, text: Option<&String>) -> bool {
         self.files.get(&routes_file(environment)) == text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, message: &str) -> EngineError {
+        EngineError::Refused {
+            action: "read /usr/local/etc/haproxy of loko-haproxy".to_owned(),
+            status,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_goes_while_it_is_looked_at_is_looked_at_again() {
+        assert!(may_be_going(&refused(
+            500,
+            "RWLayer of container 7d0d is unexpectedly nil"
+        )));
+        assert!(may_be_going(&refused(404, "No such container: loko-haproxy")));
+        assert!(may_be_going(&refused(
+            409,
+            "removal of container loko-haproxy is already in progress"
+        )));
+        // An engine that is not there, or refuses for good, is not asked again.
+        assert!(!may_be_going(&refused(0, "connection refused")));
+        assert!(!may_be_going(&refused(403, "forbidden")));
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(context: &Context, command: Workloads) -> Result<(), Cli
         Workloads::Deploy { name } => running::deploy(context, name.as_ref()).await,
         Workloads::Undeploy { name } => running::undeploy(context, &name).await,
         Workloads::Endpoints { name } => running::endpoints(context, name.as_ref()).await,
-        Workloads::Health { name } => running::health(context, name.as_ref()).await,
+        Workloads::Health { name } => Box::pin(running::health(context, name.as_ref())).await,
         Workloads::Add(options) => add(context, &options).await,
         Workloads::Remove(options) => remove::run(context, &options).await,
         Workloads::Enable { name, now } => {
