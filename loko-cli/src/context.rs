@@ -129,7 +129,8 @@ impl Context {
         let kubeconfig = state::read(&self.home.kubeconfig(environment))?.ok_or_else(|| CliError::Down {
             summary: format!("{environment} was never created, or was destroyed"),
         })?;
-        Ok(KubeApi::new(&kubeconfig).await?)
+        let progress = self.progress.clone();
+        Ok(KubeApi::new(&kubeconfig).await?.telling(move |text| progress.say(text)))
     }
 
     /// Asks a question that is answered with yes or no; `--yes` answers it.

@@ -1,6 +1,7 @@
 //! Acts on the engine and on the cluster's API.
 
 mod api;
+mod apply;
 mod balancer;
 mod bootstrap;
 mod ending;

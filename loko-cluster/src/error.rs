@@ -5,7 +5,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::kubeconfig::InvalidKubeconfig;
-use crate::manifest::NotAnObject;
+use crate::manifest::{NotAnObject, ObjectKey};
 use crate::nodes::NoAddress;
 
 /// Failure of something done to a cluster.
@@ -71,6 +71,36 @@ pub enum ClusterError {
         action: String,
         /// The API's own words.
         message: String,
+    },
+    /// What a Service needs is another's.
+    #[error("failed to apply {service}: {what} is held by {by}")]
+    #[diagnostic(
+        code(loko::cluster::held),
+        help("give {by} another one, or take it away: `kubectl delete service {} --namespace {}`", by.name, by.namespace.as_deref().unwrap_or("default"))
+    )]
+    Held {
+        /// What was applied.
+        service: String,
+        /// `the node port 30081`
+        what: String,
+        /// Who has it.
+        by: Box<ObjectKey>,
+    },
+    /// What a Service needs is nobody's, and not free.
+    #[error("failed to apply {service}: {what} is still reserved after {minutes} min, though no Service holds it")]
+    #[diagnostic(
+        code(loko::cluster::reserved),
+        help(
+            "the API server frees what a request reserved that was cut off; run the same again in a while, or make the cluster anew with its data kept: `loko recreate`"
+        )
+    )]
+    Reserved {
+        /// What was applied.
+        service: String,
+        /// `the node port 30081`
+        what: String,
+        /// How long it was waited for.
+        minutes: u64,
     },
     /// Something did not become ready in time.
     #[error("{what} is not ready after {seconds} s: {reason}")]

@@ -9,6 +9,7 @@
 //! Everything but [`driver`] is pure: time, randomness and addresses are arguments.
 
 pub mod addresses;
+pub mod allocation;
 pub mod balancer;
 pub mod catalogue;
 pub mod certificates;
@@ -21,6 +22,7 @@ pub mod kubeadm;
 pub mod kubeconfig;
 pub mod manifest;
 pub mod nodes;
+pub mod ownership;
 pub mod plan;
 pub mod proxy;
 pub mod readiness;

@@ -167,6 +167,8 @@ impl Up<'_> {
             Some(api) => api,
             None => self.platform.cluster.api(self.first, port).await?.0,
         };
+        let progress = self.context.progress.clone();
+        let api = api.telling(move |text| progress.say(text));
         // A cluster that was just born has nothing of ours.
         let live = if known {
             api.live_objects().await?

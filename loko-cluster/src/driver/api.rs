@@ -12,11 +12,12 @@ use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::Value;
 
+use super::apply::Told;
 use crate::drain;
 use crate::error::ClusterError;
-use crate::manifest::{FIELD_MANAGER, Manifest, ObjectKey, PART};
+use crate::manifest::{FIELD_MANAGER, ObjectKey, PART};
 use crate::plan::{LiveObject, ObjectChange, ObjectPlan, SPEC};
-use crate::replace::{self, Dependents};
+use crate::replace::Dependents;
 
 /// How many requests are under way at once.
 const CONCURRENT: usize = 16;
@@ -58,6 +59,8 @@ const KINDS: [(&str, &str); 29] = [
 #[derive(Clone)]
 pub struct KubeApi {
     client: Client,
+    /// Told what takes long.
+    pub(super) told: Option<Told>,
 }
 
 impl std::fmt::Debug for KubeApi {
@@ -81,7 +84,7 @@ impl KubeApi {
         // A proxy of the user's never stands between this host and 127.0.0.1.
         config.proxy_url = None;
         let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { client })
+        Ok(Self { client, told: None })
     }
 
     /// Whether the API is ready to serve (`/readyz`).
@@ -237,34 +240,6 @@ impl KubeApi {
         }
     }
 
-    /// Server-side apply with our field manager; fields that others set are taken over, since loko.yaml is the source.
-    /// An object whose change is refused because a field cannot change is replaced ([`replace`]).
-    /// A kind or namespace that was defined a moment ago may not be known yet: such an answer is asked again.
-    pub async fn apply(&self, manifest: &Manifest) -> Result<(), ClusterError> {
-        let key = manifest.key();
-        let api = self.api_of(&key);
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(manifest.value());
-        let mut attempts = 0;
-        loop {
-            let Err(error) = api.patch(&key.name, &params, &patch).await else {
-                return Ok(());
-            };
-            attempts += 1;
-            if attempts <= 100
-                && let kube::Error::Api(status) = &error
-                && let Some(dependents) = replace::replacement(&key.kind, status.code, &status.message)
-            {
-                tracing::debug!(%key, %error, "replaced");
-                self.remove(&key, dependents).await?;
-            } else if attempts > 100 || !is_passing(&error) {
-                return Err(failed(format!("apply {key}"))(error));
-            }
-            tracing::debug!(%key, %error, "asked again");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
     /// A JSON merge (RFC 7386) of `patch` into an object.
     pub async fn merge(&self, key: &ObjectKey, patch: &Value) -> Result<(), ClusterError> {
         let params = PatchParams {
@@ -333,7 +308,7 @@ impl KubeApi {
         self.remove(key, Dependents::Go).await
     }
 
-    async fn remove(&self, key: &ObjectKey, dependents: Dependents) -> Result<(), ClusterError> {
+    pub(super) async fn remove(&self, key: &ObjectKey, dependents: Dependents) -> Result<(), ClusterError> {
         let params = match dependents {
             Dependents::Stay => DeleteParams::orphan(),
             Dependents::Go => DeleteParams::background(),
@@ -402,17 +377,6 @@ pub struct PodLogOptions {
 fn resource(api_version: &str, kind: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-}
-
-/// Whether the same request may well succeed a moment later: a kind whose definition is not served yet, a namespace
-/// that was made a moment ago, an API server that just started, a conflict.
-fn is_passing(error: &kube::Error) -> bool {
-    if let kube::Error::Api(status) = error {
-        let fresh_rights =
-            status.code == 403 && (status.message.contains("not yet") || status.message.contains("RBAC"));
-        return fresh_rights || matches!(status.code, 404 | 409 | 429 | 500 | 503 | 504);
-    }
-    matches!(error, kube::Error::HyperError(_) | kube::Error::Service(_))
 }
 
 pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(kube::Error) -> ClusterError {
