@@ -1,11 +1,14 @@
 //! The step that tells nodes of the registry: one file for each registry host, read live by containerd.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use loko_cluster::{ClusterError, ObjectKey, addresses};
+use futures_util::future::try_join_all;
+use loko_cluster::{ClusterError, ObjectKey, addresses, nodes};
 use loko_config::names::EnvName;
 use loko_engine::driver::{ExecSpec, File};
 use loko_registry::hosts::{self, CA_PATH, CERTS_DIRECTORY};
+use loko_registry::spec::PORT;
 use loko_registry::{HostChanges, HostsFile, RegistrySpec, manifests};
 
 use super::nodes::{Api, Nodes};
@@ -18,6 +21,10 @@ use crate::state;
 pub(crate) const REGISTRY_ROLE: &str = "registry";
 /// Where that volume is in the first control plane.
 pub(super) const DATA_PATH: &str = loko_cluster::wanted::REGISTRY_DATA;
+/// Limit for the nodes to reach the registry, once they and the registry are ready.
+const REACHED_LIMIT: Duration = Duration::from_mins(2);
+/// Pause between two questions to a node that does not reach it yet.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The volume that holds the registry's images: it outlives the nodes.
 pub(super) fn volume(environment: &EnvName) -> String {
@@ -51,6 +58,63 @@ impl Up<'_> {
             (),
             changed(written > 0, || format!("{written} files about registries in the nodes")),
         ))
+    }
+
+    /// Waits until every node reaches the registry at its cluster address. To be called once the nodes are joined and ready:
+    /// kube-proxy writes a node's rules a moment later, and until then containerd pulls nothing from the registry.
+    pub(super) async fn registry_reached(self, line: &Line) -> Result<(), CliError> {
+        let environment = &self.platform.environment;
+        if RegistrySpec::of(environment)?.is_none() {
+            return Ok(());
+        }
+        let subnet = environment.cluster.service_subnet;
+        let address = addresses::of(subnet).map_err(ClusterError::from)?.registry;
+        let url = format!("https://{address}:{PORT}/v2/");
+        line.tell("waiting until the nodes reach the registry");
+        let (url, names) = (url.as_str(), nodes::names(environment));
+        try_join_all(names.map(|(node, ..)| async move { self.reaches(&node, url, line).await })).await?;
+        Ok(())
+    }
+
+    async fn reaches(self, node: &str, url: &str, line: &Line) -> Result<(), CliError> {
+        // A connection that nothing answers is given up soon, so that the next one is made under the new rules.
+        let asked = ExecSpec::new([
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--output",
+            "/dev/null",
+            "--noproxy",
+            "*",
+            "--connect-timeout",
+            "2",
+            "--max-time",
+            "10",
+            "--cacert",
+            CA_PATH,
+            url,
+        ]);
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            let output = self.platform.engine.exec(node, &asked).await?;
+            if output.code == 0 {
+                return Ok(());
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = said.trim().trim_start_matches("curl: ");
+            let summary = format!("{node} does not reach the registry at {url}: {why}");
+            if started.elapsed() > REACHED_LIMIT {
+                return Err(CliError::Down { summary });
+            }
+            // What curl says holds milliseconds: told once, not at every turn.
+            if !told {
+                line.tell(&summary);
+                told = true;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     async fn tell_node(self, node: &str, wanted: &BTreeMap<String, HostsFile>) -> Result<usize, CliError> {
