@@ -43,7 +43,8 @@ for namespace in /var/run/netns/*; do
   last=$?
   [ $last = 0 ] && break
 done
-printf '%s' "${answer:-no pod has a network of its own on this node}"
+# The end of an answer without a body is a line end, which $() took away.
+printf '%s\n' "${answer:-no pod has a network of its own on this node}"
 exit $last
 "#;
 
