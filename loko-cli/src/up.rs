@@ -190,7 +190,7 @@ pub(crate) async fn up(
         move |(api, (_, mut keys), applied, (), charts, (), (), ()), line| async move {
             keys.extend(applied.watched.iter().chain(charts.keys()).cloned());
             ready::wait(context, platform, &api.0, &keys, &charts, &line).await?;
-            up.registry_reached(&line).await?;
+            up.registry_reached(&api.0, &line).await?;
             Ok(((), Outcome::Unchanged))
         },
     );

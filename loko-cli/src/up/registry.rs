@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, ObjectKey, addresses, nodes};
 use loko_config::names::EnvName;
 use loko_engine::driver::{ExecSpec, File};
@@ -31,6 +32,17 @@ pub(super) fn volume(environment: &EnvName) -> String {
     format!("loko-{environment}-registry")
 }
 
+/// The Deployment of the registry itself.
+fn deployment(spec: &RegistrySpec) -> Option<ObjectKey> {
+    let name = manifests::deployments(spec).into_iter().next()?;
+    Some(ObjectKey {
+        api_version: "apps/v1".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: Some(loko_cluster::components::NAMESPACE.to_owned()),
+        name,
+    })
+}
+
 impl Up<'_> {
     /// Written once the registry answers: a node that is told of one that does not loses seconds on each pull.
     pub(super) async fn registry(self, (api, _): Api, nodes: Nodes, line: Line) -> Stepped<()> {
@@ -39,13 +51,7 @@ impl Up<'_> {
         let wanted = self.wanted_hosts()?;
         if let Some(spec) = &spec {
             // The registry's own; a mirror that is a program of its own may start later, when its upstream is reached.
-            if let Some(name) = manifests::deployments(spec).into_iter().next() {
-                let key = ObjectKey {
-                    api_version: "apps/v1".to_owned(),
-                    kind: "Deployment".to_owned(),
-                    namespace: Some(loko_cluster::components::NAMESPACE.to_owned()),
-                    name,
-                };
+            if let Some(key) = deployment(spec) {
                 let told = |why: &str| line.tell(&format!("{key}: {why}"));
                 api.wait_ready(&key, super::ready::OBJECT_LIMIT, told).await?;
             }
@@ -62,9 +68,14 @@ impl Up<'_> {
 
     /// Waits until every node reaches the registry at its cluster address. To be called once the nodes are joined and ready:
     /// kube-proxy writes a node's rules a moment later, and until then containerd pulls nothing from the registry.
-    pub(super) async fn registry_reached(self, line: &Line) -> Result<(), CliError> {
+    /// Where somebody has scaled the registry to nothing there is nothing to wait for.
+    pub(super) async fn registry_reached(self, api: &KubeApi, line: &Line) -> Result<(), CliError> {
         let environment = &self.platform.environment;
-        if RegistrySpec::of(environment)?.is_none() {
+        let Some(key) = RegistrySpec::of(environment)?.as_ref().and_then(deployment) else {
+            return Ok(());
+        };
+        let found = api.get(&key).await?.unwrap_or_default();
+        if found["spec"]["replicas"] == 0 {
             return Ok(());
         }
         let subnet = environment.cluster.service_subnet;
