@@ -36,6 +36,7 @@ mod names;
 mod planes;
 mod ports;
 mod power;
+mod registry;
 mod run;
 mod selftest;
 mod status;
@@ -63,7 +64,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 20] = [
+const TOPICS: [Topic; 21] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -80,6 +81,7 @@ const TOPICS: [Topic; 20] = [
     absence::TOPIC,
     ingress::TOPIC,
     apps::TOPIC,
+    registry::TOPIC,
     trouble::TOPIC,
     itself::TOPIC,
     planes::TOPIC,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::environment::{Environment, Place};
 use crate::run::{Run, find};
 use crate::watch::{self, Socket};
-use crate::{apps, catalogue, planes, traffic, trouble, workers};
+use crate::{apps, catalogue, planes, registry, traffic, trouble, workers};
 
 /// Environments whose names start so are the suite's: what an earlier run left of them is removed.
 const PREFIX: &str = "e2e-";
@@ -27,6 +27,8 @@ pub(crate) struct Suite {
     pub(crate) shelf: Environment,
     /// One for what users run: routes of their own, many workloads.
     pub(crate) apps: Environment,
+    /// One with a registry, and workers that pull from it.
+    pub(crate) registry: Environment,
     /// One whose port is taken.
     pub(crate) busy: Environment,
     /// One that cannot be created.
@@ -72,6 +74,7 @@ impl Suite {
             pair: workers::environment(&place),
             shelf: catalogue::environment(&place),
             apps: apps::environment(&place),
+            registry: registry::environment(&place),
             busy: trouble::busy(&place),
             broken: trouble::broken(&place),
             beaten: trouble::beaten(&place),
@@ -104,12 +107,13 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 9] {
+    pub(crate) fn environments(&self) -> [&Environment; 10] {
         [
             &self.quick,
             &self.pair,
             &self.shelf,
             &self.apps,
+            &self.registry,
             &self.busy,
             &self.broken,
             &self.beaten,
@@ -120,6 +124,7 @@ impl Suite {
 
     /// Takes away what is left, after whatever happened.
     pub(crate) fn tear_down(&self) {
+        registry::tear_down();
         for environment in self.environments() {
             // The quickstart may be somebody else's, unless it was made here.
             let is_here = environment.was_asked_for() || environment.name.starts_with(PREFIX);

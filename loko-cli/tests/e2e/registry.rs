@@ -1,0 +1,273 @@
+//! The registry: who pushes to it and pulls from it, what it mirrors, and what outlives what. Upstreams are registries on this
+//! machine; nothing is asked of the world's.
+
+mod clients;
+mod mirrors;
+
+use serde_json::Value;
+
+pub(crate) use self::mirrors::tear_down;
+use crate::environment::{Environment, Place};
+use crate::run::{Output, Run};
+use crate::suite::{self, Suite};
+use crate::{Test, Topic};
+
+pub(crate) const TOPIC: Topic = Topic {
+    name: "registry",
+    tests: &[
+        Test("host_nodes_and_pods_reach_it", &[], reached),
+        Test(
+            "a_push_needs_trust_and_a_pod_runs_what_was_pushed",
+            &["kubectl", "curl"],
+            pushed,
+        ),
+        Test("images_go_in_are_shown_and_go_out", &[], loaded),
+        Test("crane_pushes_pulls_copies_and_deletes", &["crane"], clients::crane),
+        Test("skopeo_copies_and_deletes", &["skopeo"], clients::skopeo),
+        Test("oras_pushes_pulls_copies_and_deletes", &["oras"], clients::oras),
+        Test("a_chart_is_pushed_and_pulled", &["helm"], clients::chart),
+        Test(
+            "a_slow_push_is_not_cut_off_while_another_authority_in_a_node_is_replaced",
+            &["curl"],
+            clients::slow,
+        ),
+        Test(
+            "plain_names_come_through_mirrors_each_blob_once",
+            &["kubectl", "curl"],
+            mirrors::mirrored,
+        ),
+        Test("what_was_pushed_outlives_nodes_and_goes_with_a_purge", &[], outlives),
+    ],
+};
+
+/// Where the authority that signs the registry's certificate lies in a node.
+const AUTHORITY: &str = "/etc/containerd/certs.d/.loko/ca.crt";
+const IMAGE: &str = "mccutchen/go-httpbin:2.25.0";
+
+pub(crate) fn environment(place: &Place) -> Environment {
+    let yaml = "name: e2e-registry
+network:
+  ip: 127.0.0.31
+  domain: registry.loko.test
+cluster:
+  nodes: {workers: 2}
+components:
+  haproxy: {version: \"3.0.11\"}
+  metrics-server: {enabled: false}
+  registry: {image: registry, version: \"3\"}
+registry:
+  engine: distribution
+";
+    Environment::new(
+        place,
+        "e2e-registry",
+        "registry.loko.test",
+        "127.0.0.31",
+        yaml.to_owned(),
+    )
+}
+
+fn host(environment: &Environment) -> String {
+    environment.host("cr")
+}
+
+fn nodes(environment: &Environment) -> [String; 3] {
+    ["control-plane", "worker", "worker2"].map(|name| format!("{}-{name}", environment.cluster()))
+}
+
+fn is_root() -> bool {
+    Run::new("id").words("-u").ok().text() == "0"
+}
+
+#[track_caller]
+fn json(environment: &Environment, words: &str) -> Value {
+    environment.loko(&format!("registry {words} -o json")).ok().json()
+}
+
+#[track_caller]
+fn load(environment: &Environment, name: &str) -> Value {
+    let name = format!("{}/{name}", host(environment));
+    Run::new("docker").args(["tag", IMAGE, &name]).ok();
+    let loaded = json(environment, &format!("load {name}"));
+    Run::new("docker").args(["rmi", &name]).ok();
+    loaded[0].clone()
+}
+
+fn reached(suite: &Suite) {
+    let it = &suite.registry;
+    it.up();
+    // At once: create has waited for every node.
+    for node in nodes(it) {
+        Run::new("docker")
+            .args(["exec", &node])
+            .words("curl --silent --show-error --fail --noproxy * --cacert")
+            .args([AUTHORITY, "https://10.96.0.14:5000/v2/"])
+            .ok();
+    }
+    let status = json(it, "status");
+    for from in ["host", "node", "pod"] {
+        assert_eq!(status["reached"][from]["ok"], true, "{status:#}");
+    }
+    assert_eq!(status["host"], host(it).as_str());
+}
+
+/// Untrusts whatever happens.
+struct Trusted<'a>(&'a Environment);
+
+impl Drop for Trusted<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.loko("certs untrust").any();
+        let _ = Run::new("docker")
+            .args(["rmi", &format!("{}/app:1", host(self.0))])
+            .any();
+    }
+}
+
+fn pushed(suite: &Suite) {
+    let it = &suite.registry;
+    it.up();
+    if !is_root() {
+        it.loko("certs trust").ends_with(6).says("sudo install");
+        return;
+    }
+    let image = format!("{}/app:1", host(it));
+    Run::new("docker").args(["tag", IMAGE, &image]).ok();
+    let push = || Run::new("docker").args(["push", &image]);
+    let refused = |output: &Output| {
+        assert_ne!(output.code, Some(0), "{output}");
+        output.says("certificate signed by unknown authority");
+    };
+    refused(&push().any());
+    let guard = Trusted(it);
+    it.loko("certs trust").ok();
+    it.loko("certs trust").ok().says("nothing to do");
+    push().ok();
+    // Whoever asks the system's store trusts it as well.
+    Run::new("curl")
+        .words("--silent --show-error --fail --noproxy * --resolve")
+        .args([
+            format!("{}:443:{}", host(it), it.address),
+            format!("https://{}/v2/", host(it)),
+        ])
+        .ok();
+    drop(guard);
+    Run::new("docker").args(["tag", IMAGE, &image]).ok();
+    refused(&push().any());
+    Run::new("docker").args(["rmi", &image]).ok();
+
+    it.kubectl("run app --namespace default --port 8080 --image")
+        .args([&image])
+        .ok();
+    it.kubectl("wait --namespace default --for=condition=Ready --timeout=120s pod/app")
+        .ok();
+    it.kubectl("delete pod --namespace default app --now").ok();
+}
+
+fn loaded(suite: &Suite) {
+    let it = &suite.registry;
+    it.up();
+    let first = load(it, "me/app:1");
+    assert!(first["sent"].as_u64() > Some(1), "{first:#}");
+    let again = load(it, "me/app:2");
+    assert_eq!(again["sent"], 1, "all but the manifest is there: {again:#}");
+    assert_eq!(json(it, "tags me/app"), serde_json::json!(["1", "2"]));
+    assert_eq!(json(it, "tags me/app --limit 1"), serde_json::json!(["1"]));
+    assert_eq!(json(it, "tags me/app --after 1"), serde_json::json!(["2"]));
+    let shown = json(it, "show me/app:1");
+    assert_eq!(shown["digest"], first["digest"]);
+    assert_eq!(shown["variants"].as_array().map(Vec::len), Some(1), "{shown:#}");
+    let listed = |words: &str| {
+        let rows = json(it, words);
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.iter()
+            .filter_map(|row| row["name"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert!(listed("repos --local").contains(&"me/app".to_owned()));
+
+    it.loko("registry show me/none:1")
+        .ends_with(1)
+        .says("is not in the registry");
+    it.loko("registry rm me/app:1").ends_with(1).says("--yes");
+    it.loko("registry rm --yes me/none:1").ends_with(1).says("me/none:1");
+    it.loko("registry purge --yes me/app").ok();
+    assert!(!listed("repos").contains(&"me/app".to_owned()));
+
+    // A layer that nothing else has, so that something is to be freed.
+    let image = format!("{}/me/unique:1", host(it));
+    import(suite, &image, "unique");
+    json(it, &format!("load {image}"));
+    it.loko(&format!("registry rm --yes {image}")).ok();
+    let before = json(it, "status")["disk"].as_u64();
+    let freed = json(it, "prune");
+    assert!(freed["after"].as_u64() < before, "{freed:#} {before:?}");
+    assert_eq!(json(it, "status")["reached"]["node"]["ok"], true);
+    // What was freed is sent anew.
+    let anew = json(it, &format!("load {image}"));
+    assert!(anew[0]["sent"].as_u64() > Some(1), "{anew:#}");
+    suite.settled(it);
+    Run::new("docker").args(["rmi", &image]).ok();
+    it.loko("registry load --nodes no/such:image")
+        .ends_with(2)
+        .says("docker pull");
+}
+
+/// Makes an image on the engine whose one layer nobody else has.
+#[track_caller]
+fn import(suite: &Suite, name: &str, seed: &str) {
+    let directory = suite.place.home.join("images");
+    fs_err::create_dir_all(&directory).unwrap();
+    let salt = format!("{seed} {:?}\n", std::time::SystemTime::now());
+    fs_err::write(directory.join(seed), salt.repeat(20_000)).unwrap();
+    let tar = directory.join(format!("{seed}.tar"));
+    Run::new("tar")
+        .words("--create --directory")
+        .args([&directory])
+        .args(["--file"])
+        .args([&tar])
+        .args([seed])
+        .ok();
+    Run::new("docker").args(["import"]).args([&tar]).args([name]).ok();
+}
+
+fn authority_is_put_back(suite: &Suite) {
+    let it = &suite.registry;
+    let there = || {
+        Run::new("docker")
+            .args(["exec", &it.node(), "cat", AUTHORITY])
+            .ok()
+            .stdout
+    };
+    let before = there();
+    assert!(before.contains("BEGIN CERTIFICATE"));
+    Run::new("docker")
+        .args(["exec", &it.node(), "sh", "-c", &format!("echo another >{AUTHORITY}")])
+        .ok();
+    it.loko("create").ok();
+    assert_eq!(there(), before);
+    suite.settled(it);
+}
+
+fn outlives(suite: &Suite) {
+    let it = &suite.registry;
+    it.up();
+    let digest = load(it, "kept/app:1")["digest"].clone();
+    it.loko("create --recreate --yes").ok();
+    assert_eq!(json(it, "show kept/app:1")["digest"], digest);
+
+    let volume = "volume loko-e2e-registry-registry".to_owned();
+    it.loko("destroy --yes").ok().says("kept: the registry's images");
+    assert!(suite::ours().contains(&volume));
+    let kept = Run::new("docker")
+        .words("run --rm --label dev.loko.test=e2e --volume loko-e2e-registry-registry:/data --entrypoint find")
+        .args([
+            "registry:3",
+            "/data",
+            "-path",
+            "*/kept/app/_manifests/tags/1/current/link",
+        ])
+        .ok();
+    assert!(!kept.text().is_empty());
+    it.loko("destroy --yes --purge").ok();
+    assert!(!suite::ours().contains(&volume));
+}
