@@ -16,13 +16,15 @@ declare -A outputs=(
   [docker]=bin/docker
   [crane]=bin/crane
   [helm]=bin/helm
+  [oras]=bin/oras
+  [conformance]=bin/oci-conformance
 )
 # Files of ours that a group is built from, besides its own recipe.
 declare -A sources=([kubernetes]=go/node [kubectl]=go/node [engine]=go/engine [kindfiles]=go/kindfiles [wire]=go/wire [pause]=images/pause/pause.c)
 
 groups_build=(kubernetes engine traefik kind kindfiles local-path-provisioner registry httpbin wire pause)
 groups_pull=(kubectl kind wire)
-groups_optional=(crane helm)
+groups_optional=(crane helm oras conformance)
 
 # ---- Recipes ----------------------------------------------------------------------------------------------------------------
 
@@ -108,6 +110,11 @@ build_httpbin() { go_install "$1" github.com/mccutchen/go-httpbin/v2/cmd/go-http
 build_wire() { cd "$here/go/wire" && go build -ldflags "$strip" -o "$1/bin/" .; }
 build_crane() { go_install "$1" github.com/google/go-containerregistry/cmd/crane "$CRANE"; }
 build_helm() { go_install "$1" helm.sh/helm/v4/cmd/helm "$HELM"; }
+build_oras() { go_install "$1" oras.land/oras/cmd/oras "$ORAS"; }
+build_conformance() {
+  go_install "$1" github.com/opencontainers/distribution-spec/conformance "$CONFORMANCE"
+  mv "$1/bin/conformance" "$1/bin/oci-conformance"
+}
 
 # What kind bakes into a node image besides programs: its files, and the manifests of the pod network and of storage.
 build_kindfiles() {
