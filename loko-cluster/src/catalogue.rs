@@ -51,10 +51,12 @@ pub enum CatalogueError {
     },
     /// A name that the catalogue does not have.
     #[error("the catalogue has no entry `{name}`")]
-    #[diagnostic(code(loko::catalogue::unknown), help("`loko catalog list` prints what it has"))]
+    #[diagnostic(code(loko::catalogue::unknown), help("{remedy}"))]
     Unknown {
         /// As written in loko.yaml.
         name: String,
+        /// What to do: the entry that was meant, where one is near.
+        remedy: String,
     },
 }
 
@@ -114,8 +116,19 @@ impl Catalogue {
     /// One entry.
     pub fn entry(&self, name: &str) -> Result<Entry, CatalogueError> {
         let found = self.0.iter().find(|(key, _)| key.as_str() == name);
-        let (_, value) = found.ok_or_else(|| CatalogueError::Unknown { name: name.to_owned() })?;
+        let (_, value) = found.ok_or_else(|| self.unknown(name))?;
         Entry::read(name, value)
+    }
+
+    fn unknown(&self, name: &str) -> CatalogueError {
+        let list = "`loko catalog list` prints what it has";
+        CatalogueError::Unknown {
+            name: name.to_owned(),
+            remedy: match loko_config::near(name, self.names()) {
+                Some(near) => format!("did you mean `{near}`? {list}"),
+                None => list.to_owned(),
+            },
+        }
     }
 
     /// The ports of every entry, for [`loko_config::LoadOptions`].
@@ -142,7 +155,7 @@ impl Catalogue {
             let Some(value) = self.0.get(&workload.name) else {
                 // What does not run needs no description.
                 if workload.enabled {
-                    return Err(CatalogueError::Unknown { name: name.to_owned() });
+                    return Err(self.unknown(name));
                 }
                 continue;
             };

@@ -68,6 +68,7 @@ pub use generate::{GenerateOptions, SCHEMA_URL, Style, generate};
 pub use load::{LoadOptions, Loaded, load, load_bytes};
 pub use model::{Environment, Source};
 pub use problem::{Cause, Problem, Problems, Severity};
+pub use read::near;
 pub use reference::reference;
 pub use schema::json_schema;
 pub use show::{Origin, Shown};

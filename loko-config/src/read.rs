@@ -188,8 +188,10 @@ pub(crate) fn push_key(path: &mut String, key: &str) {
     path.push_str(key);
 }
 
-/// The nearest of `candidates`, if one is near enough to be a slip of the finger.
-pub(crate) fn near<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+/// The nearest of `candidates`, if one is near enough to `word` to be a slip of the finger: at most a third of its letters
+/// differ. Case, `_` and `-` do not count.
+#[must_use]
+pub fn near<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_lowercase().replace('_', "-");
     candidates
         .into_iter()

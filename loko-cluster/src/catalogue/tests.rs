@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use loko_config::{Facts, LoadOptions, load, slots};
+use miette::Diagnostic as _;
 
 use super::*;
 use crate::workloads::{self, WorkloadContext};
@@ -333,10 +334,9 @@ fn a_folder_of_ones_own_adds_and_replaces() {
     assert_eq!(catalogue.entry("mine").unwrap().ports[0].1, Protocol::Udp);
     assert!(catalogue.add("Mine", own).is_err());
     assert!(catalogue.add("mine", "{description: x}").is_err());
-    assert_eq!(
-        catalogue.entry("other").unwrap_err(),
-        CatalogueError::Unknown {
-            name: "other".to_owned()
-        }
-    );
+    let refused = |name: &str| catalogue.entry(name).unwrap_err();
+    assert!(matches!(refused("other"), CatalogueError::Unknown { name, .. } if name == "other"));
+    let help = |name: &str| refused(name).help().unwrap().to_string();
+    assert!(help("postgress").starts_with("did you mean `postgres`? "));
+    assert_eq!(help("other"), "`loko catalog list` prints what it has");
 }
