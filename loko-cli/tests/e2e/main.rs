@@ -28,10 +28,12 @@ mod create;
 mod doctor;
 mod edits;
 mod environment;
+mod faults;
 mod http;
 mod ingress;
 mod itself;
 mod kind;
+mod life;
 mod names;
 mod planes;
 mod ports;
@@ -83,6 +85,7 @@ const TOPICS: [Topic; 21] = [
     apps::TOPIC,
     registry::TOPIC,
     trouble::TOPIC,
+    life::TOPIC,
     itself::TOPIC,
     planes::TOPIC,
     audit::TOPIC,

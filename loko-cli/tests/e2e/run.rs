@@ -196,6 +196,17 @@ impl Running {
         panic!("`{}` did not write {what}:\n{}", self.line, said.join("\n"));
     }
 
+    /// The same, where it may also end without: false then.
+    pub(crate) fn writes_one(&self, limit: Duration, mut wanted: impl FnMut(&str) -> bool) -> bool {
+        let started = Instant::now();
+        while let Ok(line) = self.lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
+            if wanted(&line) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// SIGINT, to it alone: what Ctrl-C does.
     pub(crate) fn interrupt(self) -> Output {
         Run::new("kill").args(["-INT", &self.child.id().to_string()]).ok();
