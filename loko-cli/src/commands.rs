@@ -37,7 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         path: context.home.root().to_owned(),
         source,
     })?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Create(options) => Box::pin(create::run(&context, &options)).await,
             Command::Destroy(options) => Box::pin(destroy::run(&context, &options)).await,
@@ -76,5 +76,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             }
             Command::Version => version::run(&context).await,
         }
-    })
+    });
+    // What was ended before its end may still have something under way on another thread.
+    runtime.shutdown_background();
+    ended
 }

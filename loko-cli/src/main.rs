@@ -14,6 +14,7 @@ mod error;
 mod exit;
 mod find;
 mod host;
+mod interrupt;
 mod output;
 mod plan;
 mod preflight;

@@ -141,6 +141,14 @@ impl Line {
         self.end("failed", &mark, why, false);
     }
 
+    /// The step was ended from outside; why is said once, for all of them.
+    pub(crate) fn cut(&self) {
+        self.event("stopped", None, Some(self.started.elapsed().as_secs_f64()));
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     fn end(&self, event: &str, mark: &str, text: &str, unchanged: bool) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.event(event, Some(text), Some(seconds));

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::error::CliError;
+use crate::interrupt::{self, Held};
 use crate::progress::{Line, Outcome, Progress};
 
 /// Something else failed, or the run was cancelled; the reason is the runner's.
@@ -41,6 +42,7 @@ pub(crate) struct StepReport {
 #[derive(Debug)]
 pub(crate) struct Runner {
     progress: Progress,
+    held: Held,
     reports: Mutex<Vec<StepReport>>,
     failure: Mutex<Option<(&'static str, CliError)>>,
     failed: Notify,
@@ -50,6 +52,7 @@ impl Runner {
     pub(crate) fn new(progress: Progress) -> Self {
         Self {
             progress,
+            held: interrupt::hold(),
             reports: Mutex::default(),
             failure: Mutex::default(),
             failed: Notify::new(),
@@ -75,9 +78,15 @@ impl Runner {
     {
         let run = async move {
             let needs = needs.await.into_needs()?;
+            if self.held.is_pressed() {
+                return Err(Stopped);
+            }
             let started = Instant::now();
             let line = self.progress.start(name, title);
-            match work(needs, line.clone()).await {
+            let mut uncut = Uncut(Some(line.clone()));
+            let ended = work(needs, line.clone()).await;
+            uncut.0 = None;
+            match ended {
                 Ok((value, outcome)) => {
                     line.done(&outcome);
                     let report = StepReport {
@@ -103,16 +112,18 @@ impl Runner {
     }
 
     /// Runs all steps to their end, or to the first failure, which ends the others where they are. Returns what was done.
+    /// Once Ctrl-C is pressed no step begins any more, and those that run have a moment to end.
     pub(crate) async fn run(&self, steps: Vec<BoxFuture<'_, ()>>) -> Result<Vec<StepReport>, CliError> {
-        tokio::select! {
-            biased;
-            () = self.failed.notified() => {}
-            _ = join_all(steps) => {}
-            signal = tokio::signal::ctrl_c() => {
-                if signal.is_ok() {
-                    return Err(CliError::Interrupted);
-                }
+        let work = async {
+            tokio::select! {
+                biased;
+                () = self.failed.notified() => {}
+                _ = join_all(steps) => {}
             }
+        };
+        self.held.in_order(&self.progress, work).await?;
+        if self.held.is_pressed() {
+            return Err(CliError::Interrupted);
         }
         if let Some((step, error)) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             tracing::debug!(step, "failed");
@@ -124,6 +135,17 @@ impl Runner {
             .unwrap_or_else(PoisonError::into_inner)
             .drain(..)
             .collect())
+    }
+}
+
+/// The line of a step that runs; it says so where the step is dropped before its end.
+struct Uncut(Option<Line>);
+
+impl Drop for Uncut {
+    fn drop(&mut self) {
+        if let Some(line) = self.0.take() {
+            line.cut();
+        }
     }
 }
 

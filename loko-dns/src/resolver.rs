@@ -27,7 +27,7 @@ pub mod resolv_conf;
 pub mod version;
 
 pub use action::Action;
-pub use backend::{link_name, unit_name};
+pub use backend::{HOSTS, link_name, unit_name};
 use marker::Marker;
 pub use version::Version;
 

@@ -100,7 +100,12 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
                 context.progress.say(&format!(
                     "{name} could not be created; what was made is taken away again"
                 ));
-                Box::pin(destroy::everything(context, &platform, false)).await?;
+                // Why it failed is what is asked for, whatever else fails then.
+                if let Err(left) = Box::pin(destroy::everything(context, &platform, false)).await {
+                    context
+                        .progress
+                        .say(&format!("not all of it could be taken away: {left}; `loko destroy` tries again"));
+                }
             }
             return Err(error);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use loko_cluster::nodes::NETWORK;
 use loko_cluster::storage;
+use loko_dns::resolver::{Action, HOSTS};
 use loko_engine::labels;
 use loko_haproxy::driver::{Change, Done};
 use loko_registry::RegistrySpec;
@@ -13,6 +14,7 @@ use crate::args::Destroy;
 use crate::commands::power;
 use crate::context::{Context, Platform};
 use crate::error::CliError;
+use crate::interrupt::{self, Held};
 use crate::progress::Outcome;
 use crate::trust::{self, Authority};
 use crate::up;
@@ -58,13 +60,13 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
     let name = platform.environment.name.as_str();
     let mut undoing = Undoing::new(context);
     undoing
-        .step("routes", "taking its routes back", remove_routes(context, platform))
+        .step("routes", "taking its routes back", Box::pin(remove_routes(context, platform)))
         .await;
     undoing
         .step("containers", "removing its containers", remove_containers(platform))
         .await;
     undoing.step("dns", "removing its DNS", remove_dns(platform)).await;
-    let resolver = async { Ok(up::forget_resolver(context, platform).await) };
+    let resolver = async { Ok(taken_back(&up::forget_resolver(context, platform).await)) };
     undoing
         .step("resolver", "taking back what this host was told", resolver)
         .await;
@@ -94,9 +96,10 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
     }
 }
 
-/// Steps that are all tried, whatever becomes of those before.
+/// Steps that are all tried, whatever becomes of those before, unless Ctrl-C is pressed.
 struct Undoing<'a> {
     context: &'a Context,
+    held: Held,
     removed: Vec<String>,
     failures: Vec<CliError>,
 }
@@ -105,6 +108,7 @@ impl<'a> Undoing<'a> {
     fn new(context: &'a Context) -> Self {
         Self {
             context,
+            held: interrupt::hold(),
             removed: Vec::new(),
             failures: Vec::new(),
         }
@@ -117,8 +121,12 @@ impl<'a> Undoing<'a> {
         title: &str,
         work: impl Future<Output = Result<Vec<String>, CliError>>,
     ) {
+        if self.held.is_pressed() {
+            self.failures.push(CliError::Interrupted);
+            return;
+        }
         let line = self.context.progress.start(name, title);
-        match work.await {
+        match self.held.in_order(&self.context.progress, work).await.flatten() {
             Ok(removed) if removed.is_empty() => line.done(&Outcome::Unchanged),
             Ok(removed) => {
                 line.done(&Outcome::Changed(format!("removed {}", removed.join(", "))));
@@ -141,6 +149,17 @@ async fn remove_routes(context: &Context, platform: &Platform) -> Result<Vec<Str
         Done::Nothing => Vec::new(),
         Done::Started | Done::Reloaded | Done::Recreated | Done::Removed => vec!["its routes".to_owned()],
     })
+}
+
+/// What the host's resolver was told, of what was done to take it back: the lines in a file that is not ours, else the files.
+fn taken_back(done: &[Action]) -> Vec<String> {
+    let of = |action: &Action| match action {
+        Action::Write { path, .. } if path == HOSTS => Some(format!("its names in {path}")),
+        Action::Remove { path } => Some(path.clone()),
+        // A file that is blanked before it goes, and who reads it.
+        Action::Write { .. } | Action::Run { .. } => None,
+    };
+    done.iter().filter_map(of).collect()
 }
 
 async fn remove_dns(platform: &Platform) -> Result<Vec<String>, CliError> {
@@ -295,4 +314,27 @@ fn remove_files(context: &Context, platform: &Platform) -> Result<Vec<String>, C
         state::write(&context.home.current(), b"", false)?;
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_is_named_by_what_it_was() {
+        let write = |path: &str| Action::Write {
+            path: path.to_owned(),
+            contents: String::new(),
+        };
+        let remove = |path: &str| Action::Remove { path: path.to_owned() };
+        let unit = "/etc/systemd/dns-delegate.d/loko-dev.dns-delegate";
+        let done = [
+            write(unit),
+            Action::run(["systemctl", "reload", "systemd-resolved"]),
+            remove(unit),
+            write(HOSTS),
+        ];
+        assert_eq!(taken_back(&done), [unit, "its names in /etc/hosts"]);
+        assert_eq!(taken_back(&[]), Vec::<String>::new());
+    }
 }

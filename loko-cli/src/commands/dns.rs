@@ -173,7 +173,8 @@ async fn unset(context: &Context) -> Result<(), CliError> {
     output::data(&if done.is_empty() {
         "nothing to do".to_owned()
     } else {
-        done.join("\n")
+        let lines: Vec<String> = done.iter().map(ToString::to_string).collect();
+        lines.join("\n")
     });
     Ok(())
 }

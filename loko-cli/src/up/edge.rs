@@ -210,16 +210,16 @@ pub(crate) async fn tell_resolver(context: &Context, zone: &Zone, line: &Line) -
 }
 
 /// Takes back what was written on this host for an environment. Returns what was done; without the rights it says so.
-pub(crate) async fn forget_resolver(context: &crate::context::Context, platform: &Platform) -> Vec<String> {
+pub(crate) async fn forget_resolver(context: &crate::context::Context, platform: &Platform) -> Vec<Action> {
     let host = Host::this();
     let facts = host.files(Some(&platform.environment.name)).await;
     let plan = resolver::unset(&platform.environment.name, &facts);
     if plan.actions.is_empty() {
         return Vec::new();
     }
-    let what: Vec<String> = plan.actions.iter().map(Action::to_string).collect();
     let root = rustix::process::geteuid().is_root();
     if !root && !std::io::stdin().is_terminal() {
+        let what: Vec<String> = plan.actions.iter().map(Action::to_string).collect();
         context.progress.say(&format!(
             "left on this host, because it needs root:\n  {}",
             what.join("\n  ")
@@ -231,5 +231,5 @@ pub(crate) async fn forget_resolver(context: &crate::context::Context, platform:
         context.progress.say(&format!("left on this host: {error}"));
         return Vec::new();
     }
-    what
+    plan.actions
 }

@@ -26,7 +26,7 @@ pub(super) const NETWORK_MANAGER: &str = "/etc/NetworkManager/dnsmasq.d";
 /// The usual directory of dnsmasq(8), `conf-dir`.
 pub(super) const DNSMASQ: &str = "/etc/dnsmasq.d";
 /// hosts(5).
-pub(super) const HOSTS: &str = "/etc/hosts";
+pub const HOSTS: &str = "/etc/hosts";
 
 /// One way to make the host's resolver know a domain.
 pub(super) trait Backend {

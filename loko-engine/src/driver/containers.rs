@@ -1,6 +1,7 @@
 //! Containers: look, make, start, stop, remove, read logs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
@@ -12,6 +13,12 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use super::{Engine, convert, optional, refused};
 use crate::container::{ContainerChange, ContainerFacts, ContainerSpec, compare};
 use crate::error::EngineError;
+use crate::labels;
+
+/// How long a name may be taken by a container that is being made or removed.
+const NAME_LIMIT: Duration = Duration::from_secs(20);
+/// Pause before a name is asked for again.
+const NAME_AGAIN: Duration = Duration::from_millis(100);
 
 /// What to read of a container's log.
 #[derive(Debug, Clone, Default)]
@@ -72,8 +79,27 @@ impl Engine {
         Ok(lines.iter().filter_map(pair).collect())
     }
 
-    /// Makes a container and does not start it.
+    /// Makes a container and does not start it. One of ours that has the name by now was asked for by a command that was killed
+    /// before it heard of it: it goes, and this one is made. So call it only with the lock that keeps others away.
     pub async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let started = Instant::now();
+        loop {
+            match self.create_at_once(spec).await {
+                Err(error) if error.is_conflict() && started.elapsed() < NAME_LIMIT => {
+                    match self.container(&spec.name).await? {
+                        Some(facts) if !has_the_owner_of(&facts, spec) => return Err(error),
+                        Some(_) => self.remove_container(&spec.name).await?,
+                        // The name is taken first: it is being made, or is on its way out.
+                        None => {}
+                    }
+                    tokio::time::sleep(NAME_AGAIN).await;
+                }
+                created => return created,
+            }
+        }
+    }
+
+    async fn create_at_once(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
         let body = convert::create_body(spec);
         let created = self.docker.create_container(Some(options), body).await;
@@ -217,4 +243,10 @@ impl Engine {
             })
             .boxed()
     }
+}
+
+/// Whether a container belongs to whom `spec` belongs: with a role, and of the same environment.
+fn has_the_owner_of(facts: &ContainerFacts, spec: &ContainerSpec) -> bool {
+    let environment = spec.labels.get(labels::ENVIRONMENT).map(String::as_str);
+    labels::is_ours(&facts.labels, environment)
 }
