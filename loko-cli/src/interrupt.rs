@@ -66,7 +66,9 @@ impl Held {
             done = &mut work => return Ok(done),
             () = self.pressed() => progress.say("stopping: what runs is ended in order; Ctrl-C again ends it at once"),
         }
-        tokio::time::timeout(GRACE, work).await.map_err(|_| CliError::Interrupted)
+        tokio::time::timeout(GRACE, work)
+            .await
+            .map_err(|_| CliError::Interrupted)
     }
 }
 
@@ -77,7 +79,10 @@ impl Drop for Held {
 }
 
 /// Hears every press.
-#[expect(clippy::exit, reason = "whoever presses twice waits for nothing, not even for what holds the main thread")]
+#[expect(
+    clippy::exit,
+    reason = "whoever presses twice waits for nothing, not even for what holds the main thread"
+)]
 async fn listen() {
     while tokio::signal::ctrl_c().await.is_ok() {
         let is_first = PRESSED.get().is_some_and(|pressed| !pressed.send_replace(true));

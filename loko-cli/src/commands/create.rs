@@ -102,9 +102,9 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
                 ));
                 // Why it failed is what is asked for, whatever else fails then.
                 if let Err(left) = Box::pin(destroy::everything(context, &platform, false)).await {
-                    context
-                        .progress
-                        .say(&format!("not all of it could be taken away: {left}; `loko destroy` tries again"));
+                    context.progress.say(&format!(
+                        "not all of it could be taken away: {left}; `loko destroy` tries again"
+                    ));
                 }
             }
             return Err(error);

@@ -60,7 +60,11 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
     let name = platform.environment.name.as_str();
     let mut undoing = Undoing::new(context);
     undoing
-        .step("routes", "taking its routes back", Box::pin(remove_routes(context, platform)))
+        .step(
+            "routes",
+            "taking its routes back",
+            Box::pin(remove_routes(context, platform)),
+        )
         .await;
     undoing
         .step("containers", "removing its containers", remove_containers(platform))
