@@ -1,4 +1,4 @@
-//! Variables of workloads, once the environment runs.
+//! Variables of workloads and of mirrors' credentials, once the environment runs.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,14 +20,14 @@ pub struct Facts {
 /// A template that could not be expanded. After a load it means that the facts hold fewer environment variables than
 /// the load's options did.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-#[error("cannot expand `{template}` in the workload `{workload}`")]
+#[error("cannot expand `{template}` in `{place}`")]
 #[diagnostic(
     code(loko::config::expand),
     help("set the environment variables that loading the file was given")
 )]
 pub struct ExpandError {
-    /// The workload.
-    pub workload: String,
+    /// The workload, or the mirrored registry.
+    pub place: String,
     /// The text.
     pub template: String,
     /// What is wrong with it.
@@ -36,7 +36,7 @@ pub struct ExpandError {
 
 impl Environment {
     /// Replaces every variable in the workloads: environment, command, arguments, files, labels, annotations, values,
-    /// and what is passed through. A pure function; expanding twice is wrong, because a value may hold a dollar.
+    /// and what is passed through; and in the credentials of mirrors that are switched on. A pure function; expanding twice is wrong, because a value may hold a dollar.
     ///
     /// ```
     /// use loko_config::{Facts, LoadOptions, Source, load};
@@ -53,13 +53,26 @@ impl Environment {
         let mut environment = self.clone();
         for workload in &mut environment.workloads.list {
             let expander = Expander {
-                workload: workload.name.as_str(),
+                place: workload.name.as_str(),
                 known: &known,
                 facts,
             };
             expander.source(&mut workload.source)?;
             if let Some(http) = &mut workload.http {
                 expander.map(&mut http.annotations)?;
+            }
+        }
+        let mirroring = &mut environment.registry.mirroring;
+        let is_on = mirroring.enabled;
+        for source in mirroring.sources.iter_mut().filter(|source| is_on && source.enabled) {
+            let expander = Expander {
+                place: &source.name,
+                known: &known,
+                facts,
+            };
+            if let Some(credentials) = &mut source.credentials {
+                expander.text(&mut credentials.username)?;
+                expander.text(&mut credentials.password)?;
             }
         }
         Ok(environment)
@@ -72,7 +85,7 @@ impl Environment {
     pub fn expand_text(&self, workload: &str, text: &str, facts: &Facts) -> Result<String, ExpandError> {
         let known = self.known_variables(Some(facts.ip));
         let expander = Expander {
-            workload,
+            place: workload,
             known: &known,
             facts,
         };
@@ -83,7 +96,7 @@ impl Environment {
 }
 
 struct Expander<'e> {
-    workload: &'e str,
+    place: &'e str,
     known: &'e BTreeMap<Variable, String>,
     facts: &'e Facts,
 }
@@ -121,7 +134,7 @@ impl Expander<'_> {
                 Ok(())
             }
             Err(mistakes) => Err(ExpandError {
-                workload: self.workload.to_owned(),
+                place: self.place.to_owned(),
                 template: text.clone(),
                 mistakes,
             }),

@@ -212,7 +212,9 @@ mod tests {
             style: Style::Full,
         };
         full(&options, Examples::Live, &mut out);
-        let environment_variables = [("DATABASE_PASSWORD".to_owned(), "x".to_owned())].into();
+        let environment_variables = ["DATABASE_PASSWORD", "GHCR_TOKEN"]
+            .map(|name| (name.to_owned(), "x".to_owned()))
+            .into();
         let options = LoadOptions {
             environment_variables,
             ..LoadOptions::default()

@@ -300,7 +300,7 @@ pub struct Registry {
     pub engine: RegistryEngine,
     /// First label of its host. Default `cr`.
     pub name: WorkloadName,
-    /// Default 10Gi.
+    /// From here on `registry status` says that there is too much; no limit. Default 10Gi.
     pub storage: Quantity,
     /// Pull-through mirrors.
     pub mirroring: Mirroring,
@@ -328,7 +328,7 @@ pub struct Mirroring {
     pub sources: Vec<Mirror>,
 }
 
-/// One entry of `registry.mirroring.sources`: a word (`quay`), or `{name, enabled, url, prefix}`.
+/// One entry of `registry.mirroring.sources`: a word (`quay`), or `{name, enabled, url, prefix, credentials}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Mirror {
@@ -343,6 +343,27 @@ pub struct Mirror {
     pub url: Option<String>,
     /// The host by which images are named (`registry.corp.example:5000`). Default: the well-known source's, else that of `url`.
     pub prefix: Option<String>,
+    /// How the mirror is known there.
+    pub credentials: Option<MirrorCredentials>,
+}
+
+/// The key `registry.mirroring.sources[].credentials`. Neither `Debug` nor `Serialize` shows the password.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MirrorCredentials {
+    /// The user; a template until [`Environment::expand`].
+    pub username: String,
+    /// The password or token; a template until [`Environment::expand`].
+    #[serde(skip)]
+    pub password: String,
+}
+
+impl std::fmt::Debug for MirrorCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MirrorCredentials")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A registry that is known by a word.

@@ -340,7 +340,8 @@ section! {
         engine "engine": RegistryEngine, default(RegistryEngine::Zot);
         /// Its host is `<name>.<domain>`.
         name "name": WorkloadName, default(WorkloadName::known("cr"));
-        /// The size of its volume.
+        /// How much it is meant to hold. Nothing stops it there, because its data is a directory of a node, which has no
+        /// quota: `loko registry status` says when there is more, and how to make room.
         storage "storage": Quantity, default(Quantity::known("10Gi"));
         /// Keep what nodes pull from public registries.
         mirroring "mirroring": RawMirroring, default(RawMirroring::unwritten());
@@ -359,7 +360,7 @@ section! {
         /// Whether nodes pull through the registry.
         enabled "enabled": bool, default(false);
         /// Which registries: `docker_hub`, `quay`, `ghcr`, `k8s_registry`, `mcr`, or one of your own. Each by its name,
-        /// or as `{name: …, enabled: …, url: …, prefix: …}`.
+        /// or as `{name: …, enabled: …, url: …, prefix: …, credentials: {…}}`.
         sources "sources": Vec<Spanned<RawSource>>, default(RawSource::all());
     }
 }

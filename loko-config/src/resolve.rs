@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::load::LoadOptions;
 use crate::model::{
     Acme, Cluster, Component, Components, Environment, ExtraMount, IngressController, Kubernetes, LbPorts, Mirror,
-    Mirroring, Network, NetworkIp, NodeLabels, Nodes, Registry, Scanning, Scheduling, SwitchedComponent, Workload,
-    Workloads,
+    MirrorCredentials, Mirroring, Network, NetworkIp, NodeLabels, Nodes, Registry, Scanning, Scheduling,
+    SwitchedComponent, Workload, Workloads,
 };
 use crate::names::{EnvName, Known, registry_host};
 use crate::problem::{Cause, Span};
@@ -80,6 +80,14 @@ pub(crate) fn resolve(raw: &RawFile, options: &LoadOptions, cx: &mut Cx<'_>) -> 
         raw_network: &raw.network.value,
         cx,
     };
+    let mirroring = &raw.registry.value.mirroring.value;
+    let used = mirroring.sources.value.iter().map(|source| &source.value);
+    for source in used.filter(|source| mirroring.enabled.value && source.enabled) {
+        let credentials = source.credentials.iter().map(|it| &it.value);
+        for text in credentials.flat_map(|it| [&it.username, &it.password]).flatten() {
+            scope.later(text);
+        }
+    }
     let placed = workloads::workloads(&raw.workloads.value, &mut scope);
     Resolved { environment, placed }
 }
@@ -409,6 +417,12 @@ fn mirror(raw: &RawSource) -> Mirror {
         enabled: raw.enabled,
         url: text(&raw.url),
         prefix: text(&raw.prefix),
+        credentials: raw.credentials.as_ref().and_then(|it| {
+            Some(MirrorCredentials {
+                username: text(&it.value.username)?,
+                password: text(&it.value.password)?,
+            })
+        }),
     }
 }
 

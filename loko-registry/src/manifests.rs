@@ -197,8 +197,7 @@ fn secrets(spec: &RegistrySpec, place: &Place, identity: &Identity) -> Vec<Secre
 
 /// The name and password for a source, by the host of its URL.
 fn credentials<'a>(spec: &'a RegistrySpec, source: &Source) -> Option<&'a Credentials> {
-    let host = source.url.split_once("://").map_or("", |(_, rest)| rest);
-    spec.credentials.get(host.split('/').next().unwrap_or(host))
+    spec.credentials.get(source.upstream())
 }
 
 fn bytes(text: &str) -> ByteString {

@@ -152,6 +152,13 @@ impl Source {
     pub fn is_https(&self) -> bool {
         self.url.starts_with("https://")
     }
+
+    /// The upstream's `host[:port]`.
+    #[must_use]
+    pub fn upstream(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest)
+    }
 }
 
 /// Splits the address of a registry into itself without a last slash, and its `host[:port]`.
@@ -193,6 +200,7 @@ mod tests {
             enabled: true,
             url: url.map(str::to_owned),
             prefix: prefix.map(str::to_owned),
+            credentials: None,
         }
     }
 

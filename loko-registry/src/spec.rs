@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use loko_config::Environment;
-use loko_config::model::RegistryEngine;
+use loko_config::model::{Mirroring, RegistryEngine};
 
 use crate::source::{Source, SourceError};
 
@@ -30,7 +30,7 @@ pub struct RegistrySpec {
     pub sources: Vec<Source>,
     /// How often the database of vulnerabilities is renewed (a Go duration); `None`: images are not scanned.
     pub scanning: Option<String>,
-    /// Names and passwords for upstreams, by the host of the source's URL.
+    /// Names and passwords for upstreams, by the host of the source's URL: of two sources of one host the later one's hold.
     pub credentials: BTreeMap<String, Credentials>,
 }
 
@@ -59,15 +59,16 @@ impl RegistrySpec {
         if !registry.enabled || !component.enabled {
             return Ok(None);
         }
+        let sources = Source::enabled(&registry.mirroring)?;
         Ok(Some(Self {
             engine: registry.engine,
             image: component.image.to_string(),
             version: component.version.to_string(),
             host: environment.registry_host(),
             https_port: environment.network.lb_ports.https.get(),
-            sources: Source::enabled(&registry.mirroring)?,
+            credentials: credentials(&registry.mirroring, &sources),
+            sources,
             scanning: registry.scanning.enabled.then(|| registry.scanning.interval.clone()),
-            credentials: BTreeMap::new(),
         }))
     }
 
@@ -100,5 +101,54 @@ impl RegistrySpec {
             RegistryEngine::Zot => PORT,
             RegistryEngine::Distribution => PORT.saturating_add(1).saturating_add(source.slot),
         }
+    }
+}
+
+/// What sources say of themselves, by upstream.
+fn credentials(mirroring: &Mirroring, sources: &[Source]) -> BTreeMap<String, Credentials> {
+    let said = sources.iter().filter_map(|source| {
+        let mirror = mirroring.sources.iter().find(|mirror| mirror.name == source.name)?;
+        let credentials = mirror.credentials.as_ref()?;
+        Some((
+            source.upstream().to_owned(),
+            Credentials {
+                username: credentials.username.clone(),
+                password: credentials.password.clone(),
+            },
+        ))
+    });
+    said.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use loko_config::{LoadOptions, load};
+
+    use super::*;
+
+    #[test]
+    fn credentials_stand_under_the_upstreams_host() {
+        let text = "name: dev
+registry:
+  mirroring:
+    enabled: true
+    sources:
+      - {name: docker_hub, credentials: {username: me, password: a}}
+      - {name: corp, url: 'https://r.example:5000/team', credentials: {username: us, password: b}}
+      - {name: ghcr, enabled: false, credentials: {username: them, password: c}}
+      - quay
+";
+        let environment = load(text, &LoadOptions::default()).unwrap().environment;
+        let spec = RegistrySpec::of(&environment).unwrap().unwrap();
+        let found: Vec<_> = spec
+            .credentials
+            .iter()
+            .map(|(host, it)| (host.as_str(), it.username.as_str(), it.password.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [("r.example:5000", "us", "b"), ("registry-1.docker.io", "me", "a")]
+        );
+        assert!(!format!("{spec:?}").contains("\"a\""));
     }
 }

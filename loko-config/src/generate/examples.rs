@@ -42,7 +42,8 @@ acme:
         "\
 - docker_hub
 - {name: quay, enabled: false}
-- {name: corp, url: \"https://registry.corp.example\", prefix: registry.corp.example}",
+- {name: corp, url: \"https://registry.corp.example\", prefix: registry.corp.example}
+- {name: ghcr, credentials: {username: me, password: \"${env:GHCR_TOKEN}\"}}",
     ),
     (
         "workloads.helm-repositories",

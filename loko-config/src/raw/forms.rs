@@ -16,6 +16,7 @@ pub(crate) struct RawSource {
     pub(crate) enabled: bool,
     pub(crate) url: Option<Spanned<String>>,
     pub(crate) prefix: Option<Spanned<String>>,
+    pub(crate) credentials: Option<Spanned<RawCredentials>>,
 }
 
 impl RawSource {
@@ -26,6 +27,7 @@ impl RawSource {
             enabled: true,
             url: None,
             prefix: None,
+            credentials: None,
         }
     }
 
@@ -51,6 +53,19 @@ section! {
         url "url": String, optional;
         /// The host by which images are named, such as `registry.corp.example:5000`. Default: the host of `url`.
         prefix "prefix": String, optional;
+        /// How the mirror is known there, for images that not everybody may pull and for higher limits. Whoever reaches the
+        /// registry may pull what it may.
+        credentials "credentials": RawCredentials, optional;
+    }
+}
+
+section! {
+    /// A name and a password for a registry that is mirrored. They reach the registry in a Secret, and no other file.
+    RawCredentials "registry.mirroring.sources[].credentials" {
+        /// The user.
+        username "username": String, required;
+        /// The password or token; `${env:NAME}` keeps it out of the file.
+        password "password": String, required;
     }
 }
 
@@ -82,6 +97,7 @@ impl Field for RawSource {
             enabled: map.enabled.value,
             url: map.url,
             prefix: map.prefix,
+            credentials: map.credentials,
         })
     }
 
@@ -90,21 +106,26 @@ impl Field for RawSource {
     }
 
     fn tree(&self) -> Tree {
-        if self.enabled && self.url.is_none() && self.prefix.is_none() {
+        if self.enabled && self.url.is_none() && self.prefix.is_none() && self.credentials.is_none() {
             return Tree::Json(json!(self.name));
         }
-        let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| (json!(text.value), Some(text.span)));
+        let text = |value: &Option<Spanned<String>>| {
+            let text = value.as_ref()?;
+            Some((Tree::Json(json!(text.value)), Some(text.span)))
+        };
+        let credentials = self.credentials.as_ref();
         let branches = [
-            ("name", Some((json!(self.name), None))),
-            ("enabled", Some((json!(self.enabled), None))),
+            ("name", Some((Tree::Json(json!(self.name)), None))),
+            ("enabled", Some((Tree::Json(json!(self.enabled)), None))),
             ("url", text(&self.url)),
             ("prefix", text(&self.prefix)),
+            ("credentials", credentials.map(|it| (it.value.tree(), Some(it.span)))),
         ];
         let branches = branches.into_iter().filter_map(|(key, value)| {
-            let (json, span) = value?;
+            let (value, span) = value?;
             Some(Branch {
                 key: key.to_owned(),
-                value: Tree::Json(json),
+                value,
                 span,
             })
         });

@@ -184,7 +184,44 @@ workloads:
             ..facts
         })
         .unwrap_err();
-    assert_eq!((error.workload.as_str(), error.template.as_str()), ("a", "${env:TAG}"));
+    assert_eq!((error.place.as_str(), error.template.as_str()), ("a", "${env:TAG}"));
+}
+
+#[test]
+fn credentials_of_mirrors_are_expanded_and_shown_nowhere() {
+    let text = |enabled: bool| {
+        format!(
+            "name: dev\nregistry: {{mirroring: {{enabled: {enabled}, sources: [{{name: ghcr, credentials: {{username: me, password: \"${{env:TOKEN}}\"}}}}]}}}}\n"
+        )
+    };
+    let problems = load(&text(true), &LoadOptions::default()).unwrap_err();
+    assert!(problems.to_text().contains("TOKEN"), "{}", problems.to_text());
+    // Nobody asks for it.
+    let off = load(&text(false), &LoadOptions::default()).unwrap().environment;
+    let facts = Facts {
+        ip: "192.168.1.20".parse().unwrap(),
+        environment_variables: [("TOKEN".to_owned(), "hush".to_owned())].into(),
+    };
+    let nothing = Facts {
+        environment_variables: [].into(),
+        ..facts
+    };
+    assert!(off.expand(&nothing).is_ok());
+
+    let options = LoadOptions {
+        environment_variables: facts.environment_variables.clone(),
+        ..LoadOptions::default()
+    };
+    let environment = load(&text(true), &options).unwrap().environment;
+    assert_eq!(environment.expand(&nothing).unwrap_err().place, "ghcr");
+    let expanded = environment.expand(&facts).unwrap();
+    let credentials = expanded.registry.mirroring.sources[0].credentials.as_ref().unwrap();
+    assert_eq!(
+        (credentials.username.as_str(), credentials.password.as_str()),
+        ("me", "hush")
+    );
+    assert!(!format!("{expanded:?}").contains("hush"));
+    assert!(!serde_json::to_string(&expanded).unwrap().contains("hush"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use loko_config::model::RegistryEngine;
 use loko_registry::driver::{Client, ClientOptions};
 use loko_registry::oci::{Digest, Reference, Repository};
-use loko_registry::{RegistrySpec, Source, distribution, zot};
+use loko_registry::{Credentials, RegistrySpec, Source, distribution, zot};
 use serde_json::json;
 
 use crate::sample::spec;
@@ -49,18 +49,24 @@ pub(crate) fn has_upstreams() -> bool {
 pub(crate) struct Server {
     child: Child,
     command: Vec<String>,
+    variables: Vec<(&'static str, String)>,
     pub(crate) port: u16,
     log: PathBuf,
 }
 
 impl Server {
     fn start(program: &Path, config: &Path, port: u16) -> Self {
+        Self::start_with(program, config, port, Vec::new())
+    }
+
+    fn start_with(program: &Path, config: &Path, port: u16, variables: Vec<(&'static str, String)>) -> Self {
         let command = [program, Path::new("serve"), config].map(|part| part.to_str().unwrap().to_owned());
         let log = config.with_extension("log");
-        let child = spawn(&command, &log);
+        let child = spawn(&command, &variables, &log);
         let server = Self {
             child,
             command: command.to_vec(),
+            variables,
             port,
             log,
         };
@@ -96,8 +102,30 @@ impl Server {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(&self.command, &self.log);
+        self.child = spawn(&self.command, &self.variables, &self.log);
         self.wait();
+    }
+
+    /// From here on distribution gives nothing to whoever does not say that it is `me`, whose password is `hush-hush`.
+    pub(crate) fn lock(&mut self) {
+        let config = PathBuf::from(&self.command[2]);
+        let users = config.with_extension("users");
+        // bcrypt, the only hash that it takes.
+        fs_err::write(
+            &users,
+            "me:$2b$04$abcdefghijklmnopqrstuu9AsmTW0GVvQkIMJII9dLx.Ve/x6XdxC\n",
+        )
+        .unwrap();
+        let text = fs_err::read_to_string(&config).unwrap();
+        let auth = format!(
+            "auth: {{htpasswd: {{realm: here, path: {}}}}}
+",
+            users.display()
+        );
+        let text = text + &auth;
+        fs_err::write(&config, text).unwrap();
+        self.kill();
+        self.start_again();
     }
 }
 
@@ -108,10 +136,11 @@ impl Drop for Server {
     }
 }
 
-fn spawn(command: &[String], log: &Path) -> Child {
+fn spawn(command: &[String], variables: &[(&'static str, String)], log: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
     Command::new(&command[0])
         .args(&command[1..])
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -174,8 +203,19 @@ pub(crate) fn authority() -> (rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, S
 
 impl Registry {
     pub(crate) fn start(engine: RegistryEngine, directory: &Path, sources: Vec<Source>) -> Self {
+        Self::start_as(engine, directory, sources, BTreeMap::new())
+    }
+
+    /// With names and passwords for upstreams.
+    pub(crate) fn start_as(
+        engine: RegistryEngine,
+        directory: &Path,
+        sources: Vec<Source>,
+        credentials: BTreeMap<String, Credentials>,
+    ) -> Self {
         let spec = RegistrySpec {
             sources,
+            credentials,
             ..spec(engine)
         };
         let (issuer, authority) = authority();
@@ -199,6 +239,8 @@ impl Registry {
                 config.http.port = port.to_string();
                 let path = directory.join("config.json");
                 fs_err::write(&path, at(&config.render(), directory)).unwrap();
+                let users = zot::credentials_file(&spec.credentials);
+                fs_err::write(directory.join("credentials.json"), users).unwrap();
                 let verified = Command::new(&program).arg("verify").arg(&path).output().unwrap();
                 assert!(verified.status.success(), "{verified:?}");
                 servers.push(Server::start(&program, &path, port));
@@ -214,7 +256,16 @@ impl Registry {
                     let text = text.replace(&format!("addr: :{}", instance.port), &format!("addr: 127.0.0.1:{port}"));
                     let path = directory.join(format!("{}.yml", instance.name));
                     fs_err::write(&path, at(&text, directory)).unwrap();
-                    servers.push(Server::start(&program, &path, port));
+                    // As a pod gets them, from the Secret.
+                    let known = instance.source.as_ref().map(Source::upstream);
+                    let known = known.and_then(|upstream| spec.credentials.get(upstream));
+                    let variables = known.map_or_else(Vec::new, |known| {
+                        vec![
+                            ("REGISTRY_PROXY_USERNAME", known.username.clone()),
+                            ("REGISTRY_PROXY_PASSWORD", known.password.clone()),
+                        ]
+                    });
+                    servers.push(Server::start_with(&program, &path, port, variables));
                     if let Some(source) = instance.source {
                         mirrors.insert(source.name, (client(port), String::new()));
                     }
@@ -239,6 +290,7 @@ impl Registry {
 fn at(text: &str, directory: &Path) -> String {
     let directory = directory.to_str().unwrap();
     text.replace("/var/lib/registry", &format!("{directory}/data"))
+        .replace("/etc/loko/credentials", directory)
         .replace("/etc/loko/tls", &format!("{directory}/tls"))
 }
 

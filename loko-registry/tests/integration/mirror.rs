@@ -1,10 +1,10 @@
 //! Pulling through a mirror, with two stand-ins for the registries of the world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use loko_config::model::MirrorSource;
-use loko_registry::Source;
 use loko_registry::oci::{Digest, Repository};
+use loko_registry::{Credentials, Source};
 
 use crate::bed::{Image, Registry, engines, has_upstreams, upstream};
 
@@ -131,5 +131,47 @@ async fn a_mirror_killed_while_it_fetches_fetches_anew() {
             server.start_again();
         }
         assert_eq!(Image::pull(&mirror, &x, "1").await, image.digest(), "{engine:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_wants_a_password_gets_it_from_the_mirror() {
+    if !has_upstreams() {
+        return;
+    }
+    for engine in engines() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut hub, to_hub) = upstream(directory.path());
+        let image = Image::docker("private");
+        let mine: Repository = "me/private".parse().unwrap();
+        image.push(&to_hub, &mine, "1").await;
+        hub.lock();
+        assert!(to_hub.manifest(&mine, &"1".parse().unwrap()).await.is_err());
+
+        let sources = sources(hub.port, hub.port);
+        let me = Credentials {
+            username: "me".to_owned(),
+            password: "hush-hush".to_owned(),
+        };
+        let known = BTreeMap::from([(sources[0].upstream().to_owned(), me)]);
+        let with = directory.path().join("with");
+        let registry = Registry::start_as(engine, &with, sources.clone(), known);
+        let (mirror, repository) = registry.mirror(&sources[0], &mine);
+        assert_eq!(
+            Image::pull(mirror, &repository, "1").await,
+            image.digest(),
+            "{engine:?}"
+        );
+        // It stands in no file but the one that a Secret becomes.
+        for file in fs_err::read_dir(&with).unwrap().map(|entry| entry.unwrap().path()) {
+            let is_secret = file.ends_with("credentials.json");
+            let text = if file.is_file() {
+                fs_err::read(&file).unwrap()
+            } else {
+                Vec::new()
+            };
+            let holds = String::from_utf8_lossy(&text).contains("hush-hush");
+            assert!(!holds || is_secret, "{engine:?}: {file:?}");
+        }
     }
 }
