@@ -1,6 +1,8 @@
 //! Everything that can end a command, and the exit code that it ends with.
 
-use camino::Utf8PathBuf;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -73,6 +75,22 @@ pub(crate) enum CliError {
         /// The system's word.
         #[source]
         source: std::io::Error,
+    },
+    /// The disk that a file is on is full, or the user's share of it.
+    #[error("failed to {action} {path}: no space is left on {disk}")]
+    #[diagnostic(
+        code(loko::disk_full),
+        help(
+            "`df -h {disk}` shows how full it is: make room there, or keep LoKO's files elsewhere with LOKO_HOME; what was there before is unharmed"
+        )
+    )]
+    DiskFull {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: Utf8PathBuf,
+        /// Where the disk is mounted.
+        disk: Utf8PathBuf,
     },
     /// A question could not be asked.
     #[error("{question} needs an answer, and there is no terminal")]
@@ -217,6 +235,16 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    /// What the system says of a file: `action` is a verb, as in "failed to `write` it".
+    pub(crate) fn file(action: &'static str, path: &Utf8Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            let disk = crate::state::disk_of(&path);
+            return Self::DiskFull { action, path, disk };
+        }
+        Self::File { action, path, source }
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -229,6 +257,7 @@ impl CliError {
             | Self::Expand(_)
             | Self::Usage { .. } => exit::USAGE,
             Self::File { .. }
+            | Self::DiskFull { .. }
             | Self::NoTerminal { .. }
             | Self::Interrupted
             | Self::Ports { .. }

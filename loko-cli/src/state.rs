@@ -177,7 +177,7 @@ fn lock_shared(path: &Utf8Path, waits: impl FnOnce(&str)) -> Result<Lock, CliErr
 /// A file for the user alone, in a directory for the user alone.
 fn private(path: &Utf8Path) -> std::io::Result<File> {
     if let Some(parent) = path.parent() {
-        private_directory(parent).map_err(std::io::Error::other)?;
+        make_private(parent)?;
     }
     let mut options = File::options();
     options.create(true).read(true).write(true).truncate(false).open(path)
@@ -227,11 +227,7 @@ fn lock_opened(
     open: &dyn Fn(&Utf8Path) -> std::io::Result<File>,
     waits: impl FnOnce(&str),
 ) -> Result<Lock, CliError> {
-    let failed = |source: std::io::Error| CliError::File {
-        action: "lock",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source: std::io::Error| CliError::file("lock", path, source);
     let mut waits = Some(waits);
     let mut file = loop {
         let mut file = open(path).map_err(failed)?;
@@ -297,24 +293,39 @@ fn command(words: &[String]) -> String {
 
 /// Makes a directory and those above it, for the user alone where they are new.
 pub(crate) fn private_directory(path: &Utf8Path) -> Result<(), CliError> {
+    make_private(path).map_err(|source| CliError::file("make", path, source))
+}
+
+fn make_private(path: &Utf8Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|source| CliError::File {
-        action: "make",
-        path: path.to_owned(),
-        source,
-    })
+    builder.create(path)
+}
+
+/// Where the disk that a path is on, or will be, is mounted: the uppermost directory above it that is on the same one.
+#[cfg(unix)]
+pub(crate) fn disk_of(path: &Utf8Path) -> Utf8PathBuf {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = |path: &Utf8Path| Some(fs::metadata(path).ok()?.dev());
+    // What a link leads to may be on another one.
+    let there = path.ancestors().find_map(|path| path.canonicalize_utf8().ok());
+    let there = there.unwrap_or_else(|| Utf8PathBuf::from("/"));
+    let own = device(&there);
+    let same = there.ancestors().take_while(|above| device(above) == own).last();
+    same.map(Utf8Path::to_owned).unwrap_or(there)
+}
+
+/// The directory: which disk it is on is not asked here.
+#[cfg(not(unix))]
+pub(crate) fn disk_of(path: &Utf8Path) -> Utf8PathBuf {
+    path.parent().unwrap_or(path).to_owned()
 }
 
 /// Replaces a file as a whole or not at all. `secret`: 0600, else 0644 from birth.
 pub(crate) fn write(path: &Utf8Path, contents: &[u8], secret: bool) -> Result<(), CliError> {
-    let failed = |source: std::io::Error| CliError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source: std::io::Error| CliError::file("write", path, source);
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     private_directory(parent)?;
     let mut builder = tempfile::Builder::new();
@@ -334,11 +345,7 @@ pub(crate) fn write(path: &Utf8Path, contents: &[u8], secret: bool) -> Result<()
 
 /// Replaces a file of the user's as a whole or not at all; its permissions stay.
 pub(crate) fn replace(path: &Utf8Path, contents: &[u8]) -> Result<(), CliError> {
-    let failed = |source: std::io::Error| CliError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source: std::io::Error| CliError::file("write", path, source);
     // Through a link to the file itself: the link is the user's as well.
     let target = path.canonicalize_utf8().map_err(failed)?;
     let permissions = fs::metadata(&target).map_err(failed)?.permissions();
@@ -389,6 +396,26 @@ mod tests {
         write(&key, b"secret", true).unwrap();
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(home.root()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_full_disk_is_named_with_what_to_do() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = CliError::file("write", Utf8Path::new("/proc/nothing/here"), full());
+        assert_eq!(
+            error.to_string(),
+            "failed to write /proc/nothing/here: no space is left on /proc"
+        );
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("df -h /proc") && help.contains("LOKO_HOME"), "{help}");
+        assert_eq!(disk_of(Utf8Path::new("/")), "/");
+        let other = CliError::file(
+            "write",
+            Utf8Path::new("/x"),
+            std::io::ErrorKind::PermissionDenied.into(),
+        );
+        assert!(matches!(other, CliError::File { .. }));
     }
 
     #[test]

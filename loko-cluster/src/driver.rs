@@ -14,5 +14,6 @@ mod releases;
 mod watch;
 
 pub use api::{KubeApi, PodLogOptions};
+pub use balancer::BalancerState;
 pub use bootstrap::{Cluster, NodeState, fresh_token};
 pub use helm::{Found, Helm};

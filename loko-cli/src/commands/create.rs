@@ -59,6 +59,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     if renamed.is_none() {
         preflight::check(context, &platform, &observed).await?;
     }
+    let is_new = !context.home.environment(name).exists();
     let mut waited = false;
     let _lock = context.home.lock_environment(name, |holder| {
         waited = true;
@@ -71,10 +72,10 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
         observed = up::observe(&platform).await?;
         preflight::check(context, &platform, &observed).await?;
     }
-    let first = !up::exists(&platform, &observed.containers);
-    let ahead = if first {
-        None
-    } else {
+    let is_there = up::exists(&platform, &observed.containers);
+    // Data that outlived its nodes is not this create's to take back.
+    let first = !is_there && !destroy::has_data(&platform).await?;
+    let ahead = if is_there {
         let before = diff::before(context, &platform)?;
         let ahead = Box::pin(up::ahead(context, &platform, &observed, settings, before.as_ref())).await?;
         plan::cluster::refuse(&ahead.plan.changes)?;
@@ -84,9 +85,16 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
                 .say(&format!("{} restarts: {}", change.what, change.reason));
         }
         Some(ahead)
+    } else {
+        None
     };
     // From here on there is something that `-e` can name, whether or not all of it comes up.
-    context.home.remember(name, &platform.source)?;
+    if let Err(error) = context.home.remember(name, &platform.source) {
+        if is_new {
+            let _ = fs_err::remove_dir_all(context.home.environment(name));
+        }
+        return Err(error);
+    }
     if let Some(ahead) = ahead.and_then(|ahead| ahead.plan.is_empty().then_some(ahead)) {
         let steps = up::settle(context, &platform, ahead).await?;
         report(context, &platform, steps, started);

@@ -198,6 +198,13 @@ pub(crate) async fn remove_nodes(platform: &Platform) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Whether there is workloads' data of an environment.
+pub(crate) async fn has_data(platform: &Platform) -> Result<bool, CliError> {
+    let mut data = labels_of(platform);
+    data.insert(labels::ROLE.to_owned(), storage::DATA_ROLE.to_owned());
+    Ok(!platform.engine.volumes(&data).await?.is_empty())
+}
+
 /// Removes the workloads' data and the registry's images; nothing that runs uses them.
 pub(crate) async fn remove_data(platform: &Platform) -> Result<(), CliError> {
     for role in [up::REGISTRY_ROLE, storage::DATA_ROLE] {
@@ -293,15 +300,7 @@ fn forget_registry(context: &Context, platform: &Platform) -> Result<Vec<String>
 fn remove_files(context: &Context, platform: &Platform) -> Result<Vec<String>, CliError> {
     let mut removed = Vec::new();
     let name = platform.environment.name.as_str();
-    let path = crate::context::kubeconfig_path()?;
-    if let Some(theirs) = state::read(&path)? {
-        let without = loko_cluster::kubeconfig::remove(path.as_str(), &theirs, &platform.environment.cluster_name())
-            .map_err(loko_cluster::ClusterError::from)?;
-        if let Some(without) = without {
-            state::write(&path, without.as_bytes(), true)?;
-            removed.push("its kubeconfig entries".to_owned());
-        }
-    }
+    // First what only goes: on a full disk the rest then has room to be written.
     let directory = context.home.environment(name);
     match fs_err::remove_dir_all(&directory) {
         Ok(()) => removed.push(directory.to_string()),
@@ -312,6 +311,15 @@ fn remove_files(context: &Context, platform: &Platform) -> Result<Vec<String>, C
                 path: directory,
                 source,
             });
+        }
+    }
+    let path = crate::context::kubeconfig_path()?;
+    if let Some(theirs) = state::read(&path)? {
+        let without = loko_cluster::kubeconfig::remove(path.as_str(), &theirs, &platform.environment.cluster_name())
+            .map_err(loko_cluster::ClusterError::from)?;
+        if let Some(without) = without {
+            state::write(&path, without.as_bytes(), true)?;
+            removed.push("its kubeconfig entries".to_owned());
         }
     }
     if state::read(&context.home.current())?.is_some_and(|current| current.trim() == name) {

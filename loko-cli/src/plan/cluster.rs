@@ -1,6 +1,6 @@
 //! Changes of nodes and of what kubeadm fixes when it makes a cluster.
 
-use loko_cluster::driver::NodeState;
+use loko_cluster::driver::{BalancerState, NodeState};
 use loko_cluster::scheduling::MarkChange;
 use loko_config::Environment;
 use loko_config::model::AutoPort;
@@ -160,6 +160,36 @@ pub(crate) fn nodes(states: &[NodeState], surplus: &[String], explained: bool) -
     changes
 }
 
+/// What becomes of the balancer before several control planes.
+pub(crate) fn balancer(state: Option<&BalancerState>) -> Option<Change> {
+    let (name, change) = match state? {
+        BalancerState::Surplus { name } => {
+            let reason = "there is one control plane";
+            return Some(Change::live(
+                "nodes",
+                Action::Remove,
+                format!("balancer {name}"),
+                reason,
+            ));
+        }
+        BalancerState::Wanted { spec, change, .. } => (&spec.name, change),
+    };
+    let what = format!("balancer {name}");
+    match change {
+        ContainerChange::Nothing => None,
+        ContainerChange::Start => Some(Change::live("nodes", Action::Start, what, "it is stopped")),
+        ContainerChange::Create => Some(Change::live("nodes", Action::Create, what, "it is not there")),
+        ContainerChange::Replace => {
+            let reason = "its image or its configuration is another; the API does not answer for a moment";
+            Some(Change::live("nodes", Action::Update, what, reason).at(Effect::RestartsComponent))
+        }
+        ContainerChange::Foreign => {
+            let reason = "a container that is not loko's has its name";
+            Some(Change::live("nodes", Action::Update, what, reason).at(Effect::NeedsRecreate))
+        }
+    }
+}
+
 /// What kubeadm has to do: the cluster itself, and nodes that join it.
 pub(crate) fn kubeadm(states: &[NodeState], first: &str) -> Vec<Change> {
     states
@@ -253,6 +283,37 @@ cluster:
             initialised,
             change,
         }
+    }
+
+    #[test]
+    fn the_balancer_says_what_becomes_of_it() {
+        let wanted = |change| BalancerState::Wanted {
+            spec: Box::new(ContainerSpec {
+                name: "loko-dev-external-load-balancer".to_owned(),
+                ..ContainerSpec::default()
+            }),
+            configuration: String::new(),
+            change,
+        };
+        let surplus = BalancerState::Surplus {
+            name: "loko-dev-external-load-balancer".to_owned(),
+        };
+        let states = [
+            surplus,
+            wanted(ContainerChange::Nothing),
+            wanted(ContainerChange::Create),
+            wanted(ContainerChange::Start),
+            wanted(ContainerChange::Replace),
+        ];
+        let changes = states.iter().filter_map(|state| balancer(Some(state))).collect();
+        insta::assert_snapshot!(Plan::new("dev", changes, Vec::new()).text(), @"
+        ACTION  WHAT                                      EFFECT       WHY
+        remove  balancer loko-dev-external-load-balancer  live         there is one control plane
+        create  balancer loko-dev-external-load-balancer  live         it is not there
+        start   balancer loko-dev-external-load-balancer  live         it is stopped
+        update  balancer loko-dev-external-load-balancer  restarts it  its image or its configuration is another; the API does not answer for a moment
+        ");
+        assert_eq!(balancer(None), None);
     }
 
     #[test]

@@ -157,6 +157,10 @@ impl Up<'_> {
         found
             .changes
             .extend(plan::cluster::nodes(&states, &surplus, !settings.is_empty()));
+        let balancer = platform
+            .cluster
+            .observe_balancer(&states, &observed.containers, observed.api_port)?;
+        found.changes.extend(plan::cluster::balancer(balancer.as_ref()));
         found.changes.extend(settings);
         found.changes.extend(plan::cluster::kubeadm(&states, self.first));
         found.changes.extend(self.node_image_ahead(&states).await?);

@@ -89,11 +89,8 @@ impl Up<'_> {
             done.push(format!("removed {name}"));
         }
         line.tell("starting the nodes");
-        done.extend(
-            cluster
-                .ensure_balancer(&states, &observed.containers, observed.api_port)
-                .await?,
-        );
+        let balancer = cluster.observe_balancer(&states, &observed.containers, observed.api_port)?;
+        done.extend(cluster.ensure_balancer(balancer).await?);
         let token = fresh_token()?;
         let made = states.iter().map(|state| {
             let marks = scheduling::node(&platform.environment.cluster.nodes, state.node.role, state.node.index);

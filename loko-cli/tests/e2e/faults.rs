@@ -1,4 +1,4 @@
-//! An engine whose API fails in one call at a time: a proxy in front of the real one.
+//! An engine whose API fails in one call at a time: a proxy in front of the real one, and what becomes of a create behind it.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -6,6 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use crate::environment::Environment;
+use crate::life::{is_long, up};
+use crate::run::Output;
+use crate::suite::{self, Suite};
+use crate::{Test, Topic};
+
+pub(crate) const TOPIC: Topic = Topic {
+    name: "faults",
+    tests: &[
+        Test("an_engine_that_fails_in_any_call_is_survived", &[], running),
+        Test("one_that_never_answers_is_given_up", &[], silent),
+    ],
+};
+
+/// How many calls of a create meet each kind of failure.
+const CALLS: usize = 7;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +35,8 @@ pub(crate) enum Fault {
     Failed,
     /// The engine takes a while.
     Delayed,
+    /// The engine takes the call and never answers.
+    Silent,
 }
 
 /// A socket that leads to the engine. Each connection carries one call, so that calls can be counted.
@@ -78,6 +97,10 @@ fn call(mut client: UnixStream, engine: &Path, fault: Option<Fault>) -> std::io:
             );
         }
         Some(Fault::Delayed) => std::thread::sleep(Duration::from_secs(2)),
+        Some(Fault::Silent) => {
+            // Until the client goes away.
+            return std::io::copy(&mut client, &mut std::io::sink()).map(drop);
+        }
         Some(Fault::Refused | Fault::Dropped) | None => {}
     }
     // What becomes a stream says so itself; everything else is one call.
@@ -104,4 +127,85 @@ fn call(mut client: UnixStream, engine: &Path, fault: Option<Fault>) -> std::io:
     client.shutdown(std::net::Shutdown::Both)?;
     drop(up);
     Ok(())
+}
+
+/// The real engine, and where proxies in front of it listen.
+struct Front {
+    engine: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+impl Front {
+    /// `None` where the engine does not listen at a socket.
+    fn new() -> Option<Self> {
+        let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+        let Some(engine) = host.strip_prefix("unix://") else {
+            println!("skipped: the engine does not listen at a socket");
+            return None;
+        };
+        Some(Self {
+            engine: engine.into(),
+            directory: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    /// A create whose call with that number meets a fault. Returns how many calls there were, too.
+    fn create(&self, environment: &Environment, name: &str, fault: Option<(usize, Fault)>) -> (Output, usize) {
+        let proxy = Proxy::start(&self.engine, self.directory.path().join(name), fault);
+        let create = environment.loko("create").env("DOCKER_HOST", proxy.endpoint());
+        // Engines have two minutes for an answer.
+        let output = create.limit(Duration::from_mins(4)).any();
+        (output, proxy.calls())
+    }
+}
+
+/// Whether a command ended well, or with an error that says what it is.
+fn is_clear(output: &Output) -> bool {
+    let told = output.stderr.contains("loko::") && !output.stderr.contains("panicked");
+    output.code == Some(0) || told && output.code.is_some_and(|code| (1..10).contains(&code))
+}
+
+fn running(suite: &Suite) {
+    let beaten = &suite.beaten;
+    up(beaten);
+    let Some(front) = Front::new() else { return };
+    let (output, calls) = front.create(beaten, "all", None);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(calls > 5, "{calls} calls are no create");
+    let before = (suite::started_at(&beaten.name), suite::ours());
+    let kinds = [Fault::Failed, Fault::Refused, Fault::Dropped, Fault::Delayed];
+    for (kind, fault) in kinds.into_iter().enumerate() {
+        // Each kind at other calls; a slow answer is much the same at every call.
+        let count = if fault == Fault::Delayed {
+            3
+        } else if is_long() {
+            calls
+        } else {
+            CALLS.min(calls)
+        };
+        for at in (0..count).map(|index| (index * calls / count + kind).min(calls - 1)) {
+            let (output, _) = front.create(beaten, &format!("{kind}-{at}"), Some((at, fault)));
+            let is_well = output.code == Some(0) || fault != Fault::Delayed && is_clear(&output);
+            assert!(is_well, "{fault:?} at call {at} of {calls}: {output}");
+        }
+    }
+    beaten.loko("create").ok();
+    assert_eq!((suite::started_at(&beaten.name), suite::ours()), before);
+    suite.settled(beaten);
+}
+
+fn silent(suite: &Suite) {
+    if !is_long() {
+        println!("skipped: LOKO_E2E_LONG is not set");
+        return;
+    }
+    let beaten = &suite.beaten;
+    up(beaten);
+    let Some(front) = Front::new() else { return };
+    let (_, calls) = front.create(beaten, "counted", None);
+    for at in [0, calls / 2, calls - 1] {
+        let (output, _) = front.create(beaten, &format!("silent-{at}"), Some((at, Fault::Silent)));
+        assert!(is_clear(&output), "silent at call {at} of {calls}: {output}");
+    }
+    suite.settled(beaten);
 }

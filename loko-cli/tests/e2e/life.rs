@@ -1,14 +1,13 @@
-//! The life of one environment under blows: killed after each step, an engine that fails under it, and commands at once.
+//! The life of one environment under blows: killed after each step, told to stop, commands at once. `LOKO_E2E_LONG=1` strikes
+//! at more places than a run of everything has time for.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::environment::Environment;
-use crate::faults::{Fault, Proxy};
-use crate::run::Running;
+use crate::environment::{Environment, events};
+use crate::run::{Output, Run, Running};
 use crate::suite::{self, Suite};
 use crate::{Test, Topic};
 
@@ -16,106 +15,150 @@ pub(crate) const TOPIC: Topic = Topic {
     name: "life",
     tests: &[
         Test("killed_after_every_step_create_goes_on", &["curl", "dig"], killed),
-        Test("an_engine_that_fails_in_any_call_is_survived", &[], faults),
+        Test("ctrl_c_ends_in_order_and_twice_at_once", &[], interrupted),
         Test("twenty_statuses_during_a_create_end_well", &[], statuses),
         Test("a_create_and_a_destroy_at_once_end_well", &[], at_once),
     ],
 };
 
-/// Steps after which a create is killed; what the others do is killed beside them.
-const STEPS: [&str; 11] = [
+/// Steps of a create that something is left to do after, so that a create that was killed then says them once more.
+const STEPS: [&str; 15] = [
     "certificates",
+    "secrets",
+    "node-image",
     "network",
     "nodes",
     "api",
     "kubeadm",
+    "images",
     "foundation",
     "apply",
     "services",
     "kubeconfig",
     "dns",
+    "resolver",
     "edge",
 ];
 
-/// How many calls of a command meet each kind of failure.
-const CALLS: usize = 7;
+/// Whether there is time for everything.
+pub(crate) fn is_long() -> bool {
+    std::env::var("LOKO_E2E_LONG").as_deref() == Ok("1")
+}
 
-/// Ends the program at the first step that is done and is not among `seen`; false where it ends by itself.
-fn kill_at_the_next(running: Running, seen: &mut BTreeSet<String>) -> bool {
-    let mut new = None;
-    let found = running.writes_one(Duration::from_mins(5), |line| {
-        let said: Value = serde_json::from_str(line).unwrap_or_default();
-        let step = said["step"].as_str().filter(|_| said["event"] == "done");
-        new = step
-            .filter(|step| STEPS.contains(step) && !seen.contains(*step))
-            .map(str::to_owned);
-        new.is_some()
-    });
-    seen.extend(new);
-    let ended = if found { running.kill() } else { running.wait() };
-    assert!(ended.code.is_none() || ended.code == Some(0), "{ended}");
-    found
+/// The step that a line of progress says is done.
+fn done(line: &str) -> Option<String> {
+    let said: Value = serde_json::from_str(line).unwrap_or_default();
+    let step = said["step"].as_str().filter(|_| said["event"] == "done");
+    step.map(str::to_owned)
+}
+
+/// Kills a command at the first step that none before it had done, and again, and again, until one comes to its end. Returns
+/// that one, and what those that were killed had done.
+#[track_caller]
+fn killed_at_each(command: impl Fn() -> Run) -> (Output, BTreeSet<String>) {
+    let mut seen = BTreeSet::new();
+    loop {
+        let running = command().start();
+        let found = running.writes_one(Duration::from_mins(5), |line| {
+            done(line).is_some_and(|step| !seen.contains(&step))
+        });
+        let ended = if found { running.kill() } else { running.wait() };
+        // A lock whose holder was killed is nobody's.
+        assert!(!ended.stderr.contains("waits for"), "{ended}");
+        if ended.code.is_some() {
+            assert_eq!(ended.code, Some(0), "{ended}");
+            return (ended, seen);
+        }
+        let before = seen.len();
+        seen.extend(ended.stderr.lines().filter_map(done));
+        assert!(seen.len() > before, "{ended}");
+    }
+}
+
+#[track_caller]
+fn assert_seen(seen: &BTreeSet<String>, steps: &[&str]) {
+    for step in steps {
+        assert!(seen.contains(*step), "nothing was killed after {step}, only {seen:?}");
+    }
 }
 
 fn killed(suite: &Suite) {
     let beaten = &suite.beaten;
     beaten.write(&beaten.yaml);
     beaten.loko("destroy --yes").ok();
-    let mut seen = BTreeSet::new();
-    while kill_at_the_next(beaten.loko("create -o json").start(), &mut seen) {}
-    for step in STEPS {
-        assert!(seen.contains(step), "{step} is not among {seen:?}");
-    }
-    beaten.loko("create").ok();
+    let (_, seen) = killed_at_each(|| beaten.loko("create -o json"));
+    assert_seen(&seen, &STEPS);
     beaten.answers();
     suite.settled(beaten);
     beaten.loko("diff").ok().says("nothing to do");
 }
 
+/// Brings it to what it was first.
 #[track_caller]
-fn up(beaten: &Environment) {
+pub(crate) fn up(beaten: &Environment) {
     beaten.write(&beaten.yaml);
     beaten.loko("create").ok();
 }
 
-/// Where the engine listens, where that is a socket.
-fn engine() -> Option<PathBuf> {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-    host.strip_prefix("unix://").map(PathBuf::from)
-}
+/// What Ctrl-C makes a create say.
+const STOPPING: &str = "stopping: what runs is ended in order";
 
-fn faults(suite: &Suite) {
+fn interrupted(suite: &Suite) {
     let beaten = &suite.beaten;
+    beaten.write(&beaten.yaml);
+    // What runs then takes some seconds more.
+    let creating = || {
+        let running = beaten.loko("create -o json").start();
+        running.writes(Duration::from_mins(3), "that kubeadm starts", |line| {
+            let said: Value = serde_json::from_str(line).unwrap_or_default();
+            said["step"] == "kubeadm" && said["event"] == "started"
+        });
+        running
+    };
+    let of = |events: &[Value], event: &str| -> BTreeSet<String> {
+        let found = events.iter().filter(|line| line["event"] == event);
+        found
+            .filter_map(|line| line["step"].as_str().map(str::to_owned))
+            .collect()
+    };
+
+    beaten.loko("destroy --yes").ok();
+    let once = creating().interrupt();
+    assert_eq!(once.code, Some(1), "{once}");
+    once.says(STOPPING).says("the same command goes on from here");
+    let progress: String = once
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let said = events(&Output {
+        stderr: progress,
+        ..once
+    });
+    let stopping = said
+        .iter()
+        .position(|line| line["message"].as_str().is_some_and(|text| text.starts_with(STOPPING)));
+    let (before, after) = said.split_at(stopping.unwrap());
+    assert_eq!(of(after, "started"), BTreeSet::new(), "steps began: {after:#?}");
+    let ended: BTreeSet<String> = ["done", "failed", "stopped"]
+        .into_iter()
+        .flat_map(|event| of(&said, event))
+        .collect();
+    assert_eq!(of(before, "started"), ended, "{said:#?}");
+
+    // Where kubeadm begins anew, as its node was not one yet.
+    let running = creating();
+    running.press();
+    running.writes(Duration::from_mins(1), "that it stops", |line| line.contains(STOPPING));
+    let twice = running.interrupt();
+    assert_eq!(twice.code, Some(1), "{twice}");
+    twice.says("the same command goes on from here");
+    // Nothing was waited for.
+    assert!(!twice.stderr.contains("\"event\":\"stopped\""), "{twice}");
+
     up(beaten);
-    let Some(engine) = engine() else {
-        println!("skipped: the engine does not listen at a socket");
-        return;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let through = |name: &str, fault| {
-        let proxy = Proxy::start(&engine, directory.path().join(name), fault);
-        let output = beaten.loko("create").env("DOCKER_HOST", proxy.endpoint()).any();
-        (output, proxy)
-    };
-    let (output, proxy) = through("all", None);
-    assert_eq!(output.code, Some(0), "{output}");
-    let calls = proxy.calls();
-    assert!(calls > 5, "{calls} calls are no create");
-    let before = (suite::started_at(&beaten.name), suite::ours());
-    let kinds = [Fault::Failed, Fault::Refused, Fault::Dropped, Fault::Delayed];
-    for (kind, fault) in kinds.into_iter().enumerate() {
-        // Each kind at other calls; a slow answer is much the same at every call.
-        let count = if fault == Fault::Delayed { 3 } else { CALLS.min(calls) };
-        for at in (0..count).map(|index| (index * calls / count + kind).min(calls - 1)) {
-            let (output, _) = through(&format!("{kind}-{at}"), Some((at, fault)));
-            let (code, told) = (output.code, output.stderr.contains("loko::"));
-            let is_well = code == Some(0) || (fault != Fault::Delayed && told && code.is_some_and(|code| code < 10));
-            assert!(is_well, "{fault:?} at call {at} of {calls}: {output}");
-        }
-    }
-    beaten.loko("create").ok();
-    assert_eq!((suite::started_at(&beaten.name), suite::ours()), before);
-    suite.settled(beaten);
+    beaten.answers();
 }
 
 fn statuses(suite: &Suite) {

@@ -25,6 +25,7 @@ mod audit;
 mod catalogue;
 mod clients;
 mod create;
+mod disk;
 mod doctor;
 mod edits;
 mod environment;
@@ -38,6 +39,7 @@ mod names;
 mod planes;
 mod ports;
 mod power;
+mod private;
 mod registry;
 mod run;
 mod selftest;
@@ -66,7 +68,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 22] = [
+const TOPICS: [Topic; 25] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -86,6 +88,9 @@ const TOPICS: [Topic; 22] = [
     registry::TOPIC,
     trouble::TOPIC,
     life::TOPIC,
+    faults::TOPIC,
+    disk::TOPIC,
+    private::TOPIC,
     itself::TOPIC,
     planes::TOPIC,
     audit::TOPIC,

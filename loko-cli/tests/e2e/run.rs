@@ -208,8 +208,13 @@ impl Running {
     }
 
     /// SIGINT, to it alone: what Ctrl-C does.
-    pub(crate) fn interrupt(self) -> Output {
+    pub(crate) fn press(&self) {
         Run::new("kill").args(["-INT", &self.child.id().to_string()]).ok();
+    }
+
+    /// The same, and waits for its end.
+    pub(crate) fn interrupt(self) -> Output {
+        self.press();
         self.wait()
     }
 

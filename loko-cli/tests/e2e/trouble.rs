@@ -18,7 +18,6 @@ pub(crate) const TOPIC: Topic = Topic {
         Test("what_was_never_created_says_so", &[], never_created),
         Test("a_dry_run_touches_nothing", &[], dry_run),
         Test("ctrl_c_leaves_what_the_next_create_goes_on_with", &[], interrupted),
-        Test("killed_at_any_step_the_next_create_goes_on", &["curl", "dig"], killed),
         Test("two_creates_at_once_make_one_environment", &["curl", "dig"], twice),
         Test("destroy_cleans_up_behind_kind_delete", &["kind"], destroyed_behind),
         Test("create_mends_what_kind_delete_took", &["curl", "dig", "kind"], mended),
@@ -26,7 +25,7 @@ pub(crate) const TOPIC: Topic = Topic {
 };
 
 /// A small environment: one web application.
-fn small(place: &Place, name: &str, domain: &str, address: &str, more: &str) -> Environment {
+pub(crate) fn small(place: &Place, name: &str, domain: &str, address: &str, more: &str) -> Environment {
     let yaml = format!(
         "name: {name}
 network: {{ip: {address}, domain: {domain}}}
@@ -61,7 +60,7 @@ pub(crate) fn beaten(place: &Place) -> Environment {
 
 /// Asserts that nothing of an environment is there, and nothing of LoKO's that was not there `before`.
 #[track_caller]
-fn nothing_is_left(environment: &Environment, before: &std::collections::BTreeSet<String>) {
+pub(crate) fn nothing_is_left(environment: &Environment, before: &std::collections::BTreeSet<String>) {
     let made: Vec<String> = suite::ours().difference(before).cloned().collect();
     assert!(
         !made.iter().any(|thing| thing.contains(&environment.name)),
@@ -106,6 +105,7 @@ fn failed_create(suite: &Suite) {
     // To look at what went wrong, what was made stays.
     let failed = broken.loko("create --keep").any();
     assert!(failed.code.is_some_and(|code| code != 0), "{failed}");
+    failed.says("no key");
     assert!(suite::containers_of(&broken.name).contains(&broken.node()), "{failed}");
     broken.loko("destroy --yes").ok();
     nothing_is_left(broken, &before);
@@ -146,26 +146,6 @@ fn interrupted(suite: &Suite) {
     assert_eq!(ended.code, Some(1), "{ended}");
     ended.says("the same command goes on from here");
     assert!(suite::containers_of(&beaten.name).contains(&beaten.node()), "{ended}");
-}
-
-fn killed(suite: &Suite) {
-    let beaten = &suite.beaten;
-    // Each goes on from where the one before was killed, so each kill is at another step.
-    for (step, event) in [
-        ("network", "done"),
-        ("nodes", "started"),
-        ("nodes", "done"),
-        ("api", "done"),
-        ("apply", "done"),
-    ] {
-        let running = beaten.loko("create -o json").start();
-        reaches(&running, step, event);
-        let killed = running.kill();
-        assert_eq!(killed.code, None, "it ended before it was killed:\n{killed}");
-    }
-    beaten.loko("create").ok();
-    beaten.answers();
-    suite.settled(beaten);
 }
 
 /// Waits until a step of `create -o json` says that it is there.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
 use futures_util::future::try_join_all;
-use loko_engine::container::{ContainerChange, compare};
+use loko_engine::container::{ContainerChange, ContainerSpec, compare};
 use loko_engine::driver::{ExecSpec, File};
 use loko_engine::{ContainerFacts, EngineError, labels};
 
@@ -26,14 +26,33 @@ const SHARED: [(&str, bool); 8] = [
 /// Where kubeadm keeps them.
 const PKI: &str = "/etc/kubernetes/pki";
 
+/// The balancer, compared with what is wanted.
+#[derive(Debug, Clone)]
+pub enum BalancerState {
+    /// One is there, and there is one control plane.
+    Surplus {
+        /// Its container.
+        name: String,
+    },
+    /// One is wanted.
+    Wanted {
+        /// Its container.
+        spec: Box<ContainerSpec>,
+        /// What is in its `haproxy.cfg`.
+        configuration: String,
+        /// What it takes to have it so.
+        change: ContainerChange,
+    },
+}
+
 impl Cluster {
-    /// Brings the balancer to what is wanted, or takes one away that is not. Returns what was done, where anything was.
-    pub async fn ensure_balancer(
+    /// Compares the balancer with what is wanted. `None`: none is wanted and none is there.
+    pub fn observe_balancer(
         &self,
         states: &[NodeState],
         containers: &[ContainerFacts],
         api_port: NonZeroU16,
-    ) -> Result<Option<String>, ClusterError> {
+    ) -> Result<Option<BalancerState>, ClusterError> {
         let environment = self.environment();
         let is_one = |container: &&ContainerFacts| {
             labels::is_ours(&container.labels, Some(environment.name.as_str()))
@@ -43,11 +62,10 @@ impl Cluster {
                     .is_some_and(|role| role == balancer::ROLE)
         };
         let Some(name) = balancer::name(environment) else {
-            let Some(surplus) = containers.iter().find(is_one) else {
-                return Ok(None);
-            };
-            self.engine().remove_container(&surplus.name).await?;
-            return Ok(Some(format!("removed {}", surplus.name)));
+            let surplus = containers.iter().find(is_one);
+            return Ok(surplus.map(|surplus| BalancerState::Surplus {
+                name: surplus.name.clone(),
+            }));
         };
         let nodes: Vec<_> = states.iter().map(|state| state.node.clone()).collect();
         let configuration = balancer::configuration(&name, &nodes).map_err(|source| ClusterError::Render {
@@ -56,7 +74,29 @@ impl Cluster {
         })?;
         let spec = balancer::container(environment, name.clone(), &configuration, api_port);
         let there = containers.iter().find(|container| container.name == name);
-        match compare(&spec, there) {
+        Ok(Some(BalancerState::Wanted {
+            change: compare(&spec, there),
+            spec: Box::new(spec),
+            configuration,
+        }))
+    }
+
+    /// Brings the balancer to what is wanted, or takes one away that is not. Returns what was done, where anything was.
+    pub async fn ensure_balancer(&self, state: Option<BalancerState>) -> Result<Option<String>, ClusterError> {
+        let (spec, configuration, change) = match state {
+            None => return Ok(None),
+            Some(BalancerState::Surplus { name }) => {
+                self.engine().remove_container(&name).await?;
+                return Ok(Some(format!("removed {name}")));
+            }
+            Some(BalancerState::Wanted {
+                spec,
+                configuration,
+                change,
+            }) => (spec, configuration, change),
+        };
+        let name = spec.name.clone();
+        match change {
             ContainerChange::Nothing => return Ok(None),
             ContainerChange::Foreign => {
                 return Err(EngineError::Foreign {
@@ -65,15 +105,16 @@ impl Cluster {
                 }
                 .into());
             }
-            ContainerChange::Start => {
-                self.engine().start_container(&name).await?;
-                return Ok(Some(format!("started {name}")));
+            ContainerChange::Start => {}
+            ContainerChange::Replace | ContainerChange::Create => {
+                self.engine().ensure_image(&spec.image, |_| {}).await?;
+                if change == ContainerChange::Replace {
+                    self.engine().remove_container(&name).await?;
+                }
+                self.engine().create_container(&spec).await?;
             }
-            ContainerChange::Replace => self.engine().remove_container(&name).await?,
-            ContainerChange::Create => {}
         }
-        self.engine().ensure_image(&spec.image, |_| {}).await?;
-        self.engine().create_container(&spec).await?;
+        // Also into one that is there: whoever made it may have been killed before it wrote the file.
         let file = File::new(balancer::CONFIGURATION, configuration);
         self.engine().put_files(&name, &[file]).await?;
         self.engine().start_container(&name).await?;

@@ -3,14 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::time::Duration;
 
 use bollard::body_full;
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::{Engine, optional, refused};
+use super::{Engine, optional, refused, within};
 use crate::error::EngineError;
+
+/// Limit for what is read of a container: configuration and logs, nothing large.
+const READ_LIMIT: Duration = Duration::from_mins(2);
 
 /// A file to write into a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +91,11 @@ impl Engine {
     async fn download(&self, container: &str, path: &str, action: &str) -> Result<Option<Vec<u8>>, EngineError> {
         let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
         let stream = self.docker.download_from_container(container, Some(options));
-        let chunks: Result<Vec<Bytes>, _> = stream.try_collect().await;
-        Ok(optional(chunks.map_err(refused(action)))?.map(|chunks| chunks.concat()))
+        let read = async {
+            let chunks: Vec<Bytes> = stream.try_collect().await.map_err(refused(action))?;
+            Ok(chunks.concat())
+        };
+        optional(within(READ_LIMIT, action, read).await)
     }
 
     /// The contents of one file of a container; `None` where there is no such file.
