@@ -18,13 +18,14 @@ declare -A outputs=(
   [helm]=bin/helm
   [oras]=bin/oras
   [conformance]=bin/oci-conformance
+  [pebble]='bin/pebble bin/pebble-challtestsrv'
 )
 # Files of ours that a group is built from, besides its own recipe.
 declare -A sources=([kubernetes]=go/node [kubectl]=go/node [engine]=go/engine [kindfiles]=go/kindfiles [wire]=go/wire [pause]=images/pause/pause.c)
 
 groups_build=(kubernetes engine traefik kind kindfiles local-path-provisioner registry httpbin wire pause)
 groups_pull=(kubectl kind wire)
-groups_optional=(crane helm oras conformance)
+groups_optional=(crane helm oras conformance pebble)
 
 # ---- Recipes ----------------------------------------------------------------------------------------------------------------
 
@@ -114,6 +115,13 @@ build_oras() { go_install "$1" oras.land/oras/cmd/oras "$ORAS"; }
 build_conformance() {
   go_install "$1" github.com/opencontainers/distribution-spec/conformance "$CONFORMANCE"
   mv "$1/bin/conformance" "$1/bin/oci-conformance"
+}
+
+# An ACME server, and the name server that it asks.
+build_pebble() {
+  local module=github.com/letsencrypt/pebble/v2/cmd
+  go_install "$1" $module/pebble "$PEBBLE"
+  go_install "$1" $module/pebble-challtestsrv "$PEBBLE"
 }
 
 # What kind bakes into a node image besides programs: its files, and the manifests of the pod network and of storage.
