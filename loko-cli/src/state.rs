@@ -96,6 +96,18 @@ impl Home {
         write(&applied, &source.bytes, false)
     }
 
+    /// The directory that paths in a loko.yaml are seen from: its own, and where it is what was applied as `name`, that of the
+    /// loko.yaml it was applied from.
+    pub(crate) fn directory_of(&self, file: &Utf8Path, name: &str) -> Result<Utf8PathBuf, CliError> {
+        let origin = if file == self.applied(name) {
+            read(&self.origin(name))?.map(Utf8PathBuf::from)
+        } else {
+            absolute(file)
+        };
+        let path = origin.unwrap_or_else(|| file.to_owned());
+        Ok(path.parent().unwrap_or(Utf8Path::new(".")).to_owned())
+    }
+
     /// The environment that a loko.yaml was last applied as, where that is another than `name`.
     pub(crate) fn renamed(&self, file: &Utf8Path, name: &str) -> Result<Option<String>, CliError> {
         let Some(path) = absolute(file) else { return Ok(None) };
@@ -416,6 +428,20 @@ mod tests {
             std::io::ErrorKind::PermissionDenied.into(),
         );
         assert!(matches!(other, CliError::File { .. }));
+    }
+
+    #[test]
+    fn paths_are_seen_from_where_the_file_was_applied_from() {
+        let (guard, home) = home();
+        let directory = Utf8PathBuf::from_path_buf(guard.path().canonicalize().unwrap()).unwrap();
+        let path = directory.join("loko.yaml");
+        fs::write(&path, "name: dev\n").unwrap();
+        assert_eq!(home.directory_of(&path, "dev").unwrap(), directory);
+        let bytes = b"name: dev\n".to_vec();
+        home.remember("dev", &Source { path, bytes }).unwrap();
+        assert_eq!(home.directory_of(&home.applied("dev"), "dev").unwrap(), directory);
+        let unknown = home.applied("other");
+        assert_eq!(home.directory_of(&unknown, "other").unwrap(), unknown.parent().unwrap());
     }
 
     #[test]

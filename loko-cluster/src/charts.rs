@@ -21,6 +21,8 @@ pub const WORKLOAD: &str = "dev.loko.chart";
 /// Label of a release's Secrets: the hash of what loko.yaml says, a dot, the hash of the chart's files or commit where it comes
 /// from a folder or from git.
 pub const HASH: &str = "dev.loko.chart-spec";
+/// The annotation of what is run at a point of a release's life (Helm: `pkg/release`, `HookAnnotation`).
+pub const HOOK: &str = "helm.sh/hook";
 /// What every object of a release carries since Helm 3.2 (`pkg/action/validate.go`).
 pub const RELEASE_NAME: &str = "meta.helm.sh/release-name";
 /// The longest name of a release (`maxReleaseNameLen` of Helm's `pkg/action`).

@@ -112,6 +112,8 @@ pub enum ClusterError {
         seconds: u64,
         /// What it waits for itself.
         reason: String,
+        /// The image that could not be had, where it is that.
+        image: Option<String>,
         /// Conditions, events and last log lines.
         evidence: String,
     },

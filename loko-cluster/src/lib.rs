@@ -16,6 +16,7 @@ pub mod certificates;
 pub mod charts;
 pub mod cni;
 pub mod components;
+pub mod difference;
 pub mod drain;
 pub mod error;
 pub mod kubeadm;

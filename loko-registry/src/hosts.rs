@@ -121,6 +121,23 @@ impl HostChanges {
     }
 }
 
+/// Where a node asks for what a registry has, in this order: the mirrors of its file, then the registry itself or who stands for
+/// it. `host` as image names write it.
+#[must_use]
+pub fn asked(host: &str, files: &BTreeMap<String, HostsFile>) -> Vec<String> {
+    // Docker Hub's images are named after another host than the one that has them.
+    let own = || match host {
+        "docker.io" => "https://registry-1.docker.io".to_owned(),
+        host => format!("https://{host}"),
+    };
+    let Some(file) = files.get(host) else {
+        return vec![own()];
+    };
+    let last = file.server.clone().unwrap_or_else(own);
+    let mirrors = file.hosts.iter().map(|host| host.url.clone());
+    mirrors.chain([last]).collect()
+}
+
 /// Whether a file was written by us.
 #[must_use]
 pub fn is_ours(text: &str) -> bool {

@@ -42,6 +42,7 @@ pub(crate) async fn show(
     preflight::check(context, platform, observed).await?;
     let before = before(context, platform)?;
     let ahead = Box::pin(up::ahead(context, platform, observed, options, before.as_ref())).await?;
+    let ahead = Box::pin(ahead.with_charts(context, platform)).await?;
     output::formatted(context.global.output, &ahead.plan, || ahead.plan.text());
     Ok(ahead.plan)
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use loko_cluster::ObjectKey;
+use loko_cluster::difference::Difference;
 use loko_cluster::plan::{LiveObject, ObjectChange, ObjectPlan};
+use loko_cluster::replace::Dependents;
 use loko_registry::HostChanges;
 
 use super::{Action, Change, Effect};
@@ -11,13 +13,19 @@ use super::{Action, Change, Effect};
 /// Kinds whose change makes their pods anew.
 const WITH_PODS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
-/// Changes of objects, made by `step`.
-pub(crate) fn objects(step: &'static str, plan: &ObjectPlan, live: &BTreeMap<ObjectKey, LiveObject>) -> Vec<Change> {
+/// Changes of objects, made by `step`. `differences`: how those that are updated would change, where the API server could say.
+pub(crate) fn objects(
+    step: &'static str,
+    plan: &ObjectPlan,
+    live: &BTreeMap<ObjectKey, LiveObject>,
+    differences: &BTreeMap<ObjectKey, Difference>,
+) -> Vec<Change> {
     let of = |change: &ObjectChange| {
         let key = change.key();
         let what = key.to_string();
         match change {
             ObjectChange::Create(_) => Change::live(step, Action::Create, what, "it is not there"),
+            ObjectChange::Update(_) if differences.contains_key(&key) => updated(step, &key, &differences[&key]),
             ObjectChange::Update(_) if WITH_PODS.contains(&key.kind.as_str()) => {
                 let reason = "it was applied from something else; its pods are made anew";
                 Change::live(step, Action::Update, what, reason).at(Effect::RestartsComponent)
@@ -30,6 +38,25 @@ pub(crate) fn objects(step: &'static str, plan: &ObjectPlan, live: &BTreeMap<Obj
         }
     };
     plan.changes().map(of).collect()
+}
+
+fn updated(step: &'static str, key: &ObjectKey, difference: &Difference) -> Change {
+    let change = |reason| Change::live(step, Action::Update, key.to_string(), reason);
+    let fields = difference.summary();
+    match difference.replaced {
+        Some(Dependents::Go) if WITH_PODS.contains(&key.kind.as_str()) => {
+            let reason = format!("{fields}; that cannot change in place: it and its pods are made anew");
+            change(reason).at(Effect::RestartsComponent)
+        }
+        _ if difference.renews_pods => {
+            change(format!("{fields}; its pods are made anew")).at(Effect::RestartsComponent)
+        }
+        Some(Dependents::Stay) => change(format!(
+            "{fields}; that cannot change in place: it is made anew, and its pods stay"
+        )),
+        Some(Dependents::Go) => change(format!("{fields}; that cannot change in place: it is made anew")),
+        None => change(fields),
+    }
 }
 
 /// Images that are streamed into nodes, each with the nodes that lack it.
@@ -102,7 +129,7 @@ mod tests {
             manifest("ConfigMap", "web"),
             manifest("Deployment", "new"),
         ];
-        let changes = objects("apply", &plan::objects(wanted, &live), &live);
+        let changes = objects("apply", &plan::objects(wanted, &live), &live, &BTreeMap::new());
         insta::assert_snapshot!(Plan::new("dev", changes, Vec::new()).text(), @"
         ACTION  WHAT                           EFFECT       WHY
         update  Deployment loko-workloads/web  restarts it  it was applied from something else; its pods are made anew
@@ -110,6 +137,24 @@ mod tests {
         create  Deployment loko-workloads/new  live         it is not there
         remove  Deployment loko-workloads/old  live         cache does not want it any more
         ");
+    }
+
+    #[test]
+    fn what_is_known_of_an_update_is_said() {
+        let key = |kind: &str| manifest(kind, "web").key();
+        let of = |renews_pods, replaced| Difference {
+            fields: vec!["spec.replicas: 1 → 2".to_owned()],
+            renews_pods,
+            replaced,
+        };
+        let changes = [
+            updated("apply", &key("Deployment"), &of(false, None)),
+            updated("apply", &key("Deployment"), &of(true, None)),
+            updated("apply", &key("StatefulSet"), &of(false, Some(Dependents::Stay))),
+            updated("apply", &key("Deployment"), &of(false, Some(Dependents::Go))),
+            updated("apply", &key("ConfigMap"), &of(false, Some(Dependents::Go))),
+        ];
+        insta::assert_snapshot!(Plan::new("dev", changes.to_vec(), Vec::new()).text());
     }
 
     #[test]

@@ -109,6 +109,23 @@ pub(crate) async fn ahead(
     })
 }
 
+impl Ahead {
+    /// The same, where Helm is asked what each chart that changes does to its objects. It fetches what it has to render.
+    pub(crate) async fn with_charts(mut self, context: &Context, platform: &Platform) -> Result<Self, CliError> {
+        if let Some(Ready { api, .. }) = &self.ready {
+            let (changes, unknown) = super::workloads::in_detail(context, platform, api).await?;
+            let Plan {
+                environment,
+                changes: known,
+                unknown: more,
+            } = self.plan;
+            let changes = known.into_iter().chain(changes).collect();
+            self.plan = Plan::new(&environment, changes, more.into_iter().chain(unknown).collect());
+        }
+        Ok(self)
+    }
+}
+
 /// Waits until all is well, where nothing is to be done.
 pub(crate) async fn settle(context: &Context, platform: &Platform, ahead: Ahead) -> Result<Vec<StepReport>, CliError> {
     let Some(Ready { api, keys, charts }) = ahead.ready else {
@@ -245,16 +262,21 @@ impl Up<'_> {
         keys.extend(applied.watched);
         keys.extend(charts.keys().cloned());
         let metrics = self.metrics_ahead(&live)?;
+        let aside = ObjectPlan {
+            objects: applied.aside.into_values().flatten().collect(),
+            ..ObjectPlan::default()
+        };
+        let plans = [
+            ("foundation", &foundation),
+            ("apply", &apply),
+            ("metrics", &metrics),
+            ("workloads", &aside),
+        ];
+        let all = plans.iter().flat_map(|(_, plan)| plan.changes());
+        let differences = api.differences(all).await;
         let changes = &mut found.changes;
-        for (step, plan) in [("foundation", &foundation), ("apply", &apply), ("metrics", &metrics)] {
-            changes.extend(plan::objects::objects(step, plan, &live));
-        }
-        for objects in applied.aside.into_values() {
-            let plan = ObjectPlan {
-                objects,
-                ..ObjectPlan::default()
-            };
-            changes.extend(plan::objects::objects("workloads", &plan, &live));
+        for (step, plan) in plans {
+            changes.extend(plan::objects::objects(step, plan, &live, &differences));
         }
         changes.extend(of_charts);
         let images = wanted::images(environment);
@@ -294,10 +316,12 @@ impl Up<'_> {
             ("apply", wanted::platform(environment, &input, secrets)?),
             ("metrics", wanted::metrics(environment)?),
         ];
-        let charts = super::workloads::wanted_charts(platform)?.into_iter().map(|chart| {
-            let what = format!("chart {}", chart.name);
-            Change::live("workloads", Action::Create, what, "helm will install it")
-        });
+        let charts = super::workloads::wanted_charts(self.context, platform)?
+            .into_iter()
+            .map(|chart| {
+                let what = format!("chart {}", chart.name);
+                Change::live("workloads", Action::Create, what, "helm will install it")
+            });
         let created = |step, key: ObjectKey| Change::live(step, Action::Create, key.to_string(), "it is not there");
         Ok(steps
             .into_iter()

@@ -8,6 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
 use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, ObjectKey, nodes};
+use loko_config::Environment;
 use loko_config::model::{Protocol, Workload, WorkloadPort};
 use loko_engine::labels;
 use reqwest::{Certificate, StatusCode};
@@ -156,6 +157,7 @@ pub(super) fn of_workload(
             Some(name),
             ClusterError::NotReady {
                 reason,
+                image,
                 evidence,
                 seconds,
                 ..
@@ -163,9 +165,20 @@ pub(super) fn of_workload(
         ) => CliError::Workload {
             name,
             reason: format!("{reason} (after {seconds} s)"),
-            evidence,
+            evidence: with_places(environment, image.as_deref(), evidence),
         },
         (_, error) => error.into(),
+    }
+}
+
+/// Evidence, and where an image was looked for that could not be had.
+pub(super) fn with_places(environment: &Environment, image: Option<&str>, evidence: String) -> String {
+    match image {
+        Some(image) => {
+            let places = super::registry::looked_for(environment, image);
+            format!("{image} was looked for at {places}\n{evidence}")
+        }
+        None => evidence,
     }
 }
 
@@ -229,6 +242,7 @@ fn client(context: &Context, platform: &Platform, url: &str) -> Result<reqwest::
     reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([root])
+        .tls_danger_accept_invalid_certs(is_of_acme(platform, &host))
         .resolve(&host, SocketAddr::new(platform.address, port))
         .redirect(reqwest::redirect::Policy::none())
         // Each request a connection of its own: HAProxy leads them to the nodes in turn.
@@ -236,6 +250,14 @@ fn client(context: &Context, platform: &Platform, url: &str) -> Result<reqwest::
         .timeout(Duration::from_secs(5))
         .build()
         .map_err(|error| error.to_string())
+}
+
+/// Whether an ACME server signs a host's certificate. That may take minutes, and whoever signs it is not known here: where the
+/// way leads is asked all the same.
+fn is_of_acme(platform: &Platform, host: &str) -> bool {
+    let environment = &platform.environment;
+    let is_own = loko_dns::zone::is_within(host, environment.network.domain.as_str());
+    environment.components.ingress_controller.acme.is_some() && !is_own
 }
 
 /// Whether nothing stands behind the way in.

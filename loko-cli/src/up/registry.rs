@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, ObjectKey, addresses, nodes};
+use loko_config::Environment;
 use loko_config::names::EnvName;
 use loko_engine::driver::{ExecSpec, File};
+use loko_engine::image::canonical;
 use loko_registry::hosts::{self, CA_PATH, CERTS_DIRECTORY};
 use loko_registry::spec::PORT;
 use loko_registry::{HostChanges, HostsFile, RegistrySpec, manifests};
@@ -41,6 +43,35 @@ fn deployment(spec: &RegistrySpec) -> Option<ObjectKey> {
         namespace: Some(loko_cluster::components::NAMESPACE.to_owned()),
         name,
     })
+}
+
+/// What nodes of an environment should know of registries.
+fn hosts_of(environment: &Environment) -> Result<BTreeMap<String, HostsFile>, CliError> {
+    let address = addresses::of(environment.cluster.service_subnet)
+        .map_err(ClusterError::from)?
+        .registry;
+    Ok(match RegistrySpec::of(environment)? {
+        Some(spec) => hosts::wanted(&spec, address.into()),
+        None => BTreeMap::new(),
+    })
+}
+
+/// Where nodes look for an image, in words: `cr.dev.me, the registry of this environment, then https://quay.io`.
+pub(super) fn looked_for(environment: &Environment, image: &str) -> String {
+    let name = canonical(image);
+    let host = name.split('/').next().unwrap_or_default();
+    let (Ok(files), Ok(spec)) = (hosts_of(environment), RegistrySpec::of(environment)) else {
+        return host.to_owned();
+    };
+    let own = addresses::of(environment.cluster.service_subnet).map(|all| all.registry.to_string());
+    let in_words = |url: String| match (&spec, &own) {
+        (Some(spec), Ok(address)) if url.starts_with(&format!("https://{address}:")) => {
+            format!("{}, the registry of this environment", spec.reference_host())
+        }
+        _ => url,
+    };
+    let places: Vec<String> = hosts::asked(host, &files).into_iter().map(in_words).collect();
+    places.join(", then ")
 }
 
 impl Up<'_> {
@@ -156,14 +187,7 @@ impl Up<'_> {
 
     /// What nodes should know of registries.
     pub(super) fn wanted_hosts(self) -> Result<BTreeMap<String, HostsFile>, CliError> {
-        let environment = &self.platform.environment;
-        let address = addresses::of(environment.cluster.service_subnet)
-            .map_err(ClusterError::from)?
-            .registry;
-        Ok(match RegistrySpec::of(environment)? {
-            Some(spec) => hosts::wanted(&spec, address.into()),
-            None => BTreeMap::new(),
-        })
+        hosts_of(&self.platform.environment)
     }
 
     /// How what a node knows of registries differs from what it should, and the authority where it knows another or none.
@@ -193,5 +217,25 @@ impl Up<'_> {
         let authority =
             state::read(&authority)?.filter(|authority| !wanted.is_empty() && told.as_ref() != Some(authority));
         Ok((HostChanges::between(wanted, &found), authority))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_an_image_is_looked_for_is_said_as_the_user_knows_it() {
+        let text =
+            "name: dev\nnetwork: {domain: dev.test}\nregistry:\n  mirroring: {enabled: true, sources: [docker_hub]}\n";
+        let environment = loko_config::load(text, &loko_config::LoadOptions::default())
+            .unwrap()
+            .environment;
+        let all = ["cr.dev.test/a:1", "redis:8", "ghcr.io/a/b"].map(|image| looked_for(&environment, image));
+        insta::assert_snapshot!(all.join("\n"), @"
+        cr.dev.test, the registry of this environment
+        cr.dev.test, the registry of this environment, then https://registry-1.docker.io
+        https://ghcr.io
+        ");
     }
 }

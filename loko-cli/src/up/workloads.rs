@@ -3,56 +3,30 @@
 //! Each workload is a shared future: it waits for those that it depends on, is applied, and is ready. What has nothing to be
 //! applied waits for nobody, so that a second run is as short as one without them.
 
+mod charts;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use camino::Utf8Path;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all, try_join_all};
-use loko_cluster::charts::{self, Decision, Release, Wanted};
-use loko_cluster::driver::{Found, Helm, KubeApi};
-use loko_cluster::error::HelmError;
+use loko_cluster::charts::{Decision, surplus};
+use loko_cluster::driver::{Helm, KubeApi};
 use loko_cluster::plan::ObjectChange;
-use loko_cluster::{ClusterError, ObjectKey, workloads};
+use loko_cluster::{ObjectKey, workloads};
 use loko_config::model::Workload;
 
 use super::nodes::Api;
 use super::objects::{Applied, done};
 use super::ready::{OBJECT_LIMIT, of_workload};
 use super::{Stepped, Up};
-use crate::context::{self, Context, Platform};
 use crate::error::CliError;
-use crate::plan::{Action, Change, Effect};
 use crate::progress::{Line, Outcome};
 use crate::steps::Stopped;
 
-/// The helm of this user for an environment.
-pub(crate) fn helm(context: &Context, platform: &Platform) -> Helm {
-    let name = platform.environment.name.as_str();
-    Helm::new(
-        &context.home.kubeconfig(name),
-        &context.home.authority().0,
-        platform.environment.network.domain.as_str(),
-        &context.home.environment(name).join("charts"),
-    )
-}
-
-/// The releases that an environment wants.
-pub(crate) fn wanted_charts(platform: &Platform) -> Result<Vec<Wanted>, CliError> {
-    let path = platform.source.path.canonicalize_utf8();
-    let path = path.unwrap_or_else(|_| platform.source.path.clone());
-    let directory = path.parent().unwrap_or(Utf8Path::new("."));
-    Ok(Wanted::all(&platform.environment, directory, &context::user_home()?).map_err(ClusterError::from)?)
-}
-
-/// A chart, what it is made of, and what has to be done.
-#[derive(Debug)]
-struct Chart {
-    wanted: Wanted,
-    found: Found,
-    there: Option<Release>,
-    decision: Decision,
-}
+use charts::Chart;
+pub(super) use charts::wanted_charts;
+pub(crate) use charts::{helm, in_detail};
 
 /// One workload's work, for those that depend on it.
 type Task<'a> = Shared<BoxFuture<'a, Result<(), ()>>>;
@@ -82,7 +56,7 @@ impl Up<'_> {
         V: Send,
     {
         let helm = helm(self.context, self.platform);
-        let wanted = wanted_charts(self.platform)?;
+        let wanted = wanted_charts(self.context, self.platform)?;
         let there = api.releases().await?;
         let work = Work {
             up: self,
@@ -93,7 +67,7 @@ impl Up<'_> {
             failure: Mutex::default(),
             changed: Mutex::default(),
         };
-        let surplus = charts::surplus(&wanted, &there);
+        let surplus = surplus(&wanted, &there);
         let removed = surplus.iter().map(|release| work.uninstall(release));
         try_join_all(removed).await?;
         let charts = work.looked_at(wanted, &there).await?;
@@ -138,58 +112,6 @@ impl Up<'_> {
             Outcome::Changed(changed.join(", "))
         };
         Ok((owners, outcome))
-    }
-
-    /// What would be done about charts, and whose their objects are.
-    pub(super) async fn charts_ahead(
-        self,
-        api: &KubeApi,
-    ) -> Result<(Vec<Change>, BTreeMap<ObjectKey, String>), CliError> {
-        let wanted = wanted_charts(self.platform)?;
-        let there = api.releases().await?;
-        let mut changes: Vec<Change> = charts::surplus(&wanted, &there)
-            .into_iter()
-            .map(|release| {
-                let what = format!("chart {}", release.name);
-                Change::live("workloads", Action::Remove, what, "loko.yaml does not have it any more")
-            })
-            .collect();
-        if wanted.is_empty() {
-            return Ok((changes, BTreeMap::new()));
-        }
-        let helm = helm(self.context, self.platform);
-        for wanted in &wanted {
-            let found = helm.look(wanted).await.map_err(ClusterError::from)?;
-            let of_name = |release: &&Release| release.name == wanted.name && release.namespace == wanted.namespace;
-            let there = there.iter().find(of_name);
-            let decision = charts::decide(wanted, found.content.as_deref(), there);
-            changes.extend(decision.verb().map(|verb| {
-                let action = if there.is_some() {
-                    Action::Update
-                } else {
-                    Action::Create
-                };
-                let change = Change::live(
-                    "workloads",
-                    action,
-                    format!("chart {}", wanted.name),
-                    format!("helm will {verb} it"),
-                );
-                // What a chart does with its pods is its own affair.
-                if there.is_some() {
-                    change.at(Effect::RestartsComponent)
-                } else {
-                    change
-                }
-            }));
-        }
-        let mut owners = BTreeMap::new();
-        for ((_, release), keys) in api.release_objects().await? {
-            if wanted.iter().any(|chart| chart.name == release) {
-                owners.extend(keys.into_iter().map(|key| (key, release.clone())));
-            }
-        }
-        Ok((changes, owners))
     }
 
     /// Whether another workload waits for this one.
@@ -262,136 +184,6 @@ where
         let told = |key: &ObjectKey, why: &str| self.line.tell(&format!("{key}: {why}"));
         let waited = self.api.wait_all_ready(&keys, OBJECT_LIMIT, told).await;
         waited.map_err(|(key, error)| of_workload(platform, &owners, &key, error))
-    }
-
-    /// What each chart is made of, and what has to be done.
-    async fn looked_at(&self, wanted: Vec<Wanted>, there: &[Release]) -> Result<BTreeMap<String, Chart>, CliError> {
-        let looked = wanted.into_iter().map(|wanted| async move {
-            let found = self.helm.look(&wanted).await.map_err(ClusterError::from)?;
-            let of_name = |release: &&Release| release.name == wanted.name && release.namespace == wanted.namespace;
-            let there = there.iter().find(of_name).cloned();
-            let decision = charts::decide(&wanted, found.content.as_deref(), there.as_ref());
-            let chart = Chart {
-                wanted,
-                found,
-                there,
-                decision,
-            };
-            Ok::<_, CliError>((chart.wanted.name.clone(), chart))
-        });
-        Ok(try_join_all(looked).await?.into_iter().collect())
-    }
-
-    /// Brings a release to what is wanted, and checks that the ways into it lead somewhere.
-    async fn bring(&self, workload: &Workload, chart: &Chart) -> Result<(), CliError> {
-        let Some(verb) = chart.decision.verb() else {
-            return Ok(());
-        };
-        let Wanted { name, namespace, .. } = &chart.wanted;
-        if chart.decision == Decision::Foreign {
-            let (name, namespace) = (name.clone(), namespace.clone());
-            return Err(ClusterError::from(HelmError::Foreign { name, namespace }).into());
-        }
-        self.helm_may_run().await;
-        self.line.tell(&format!("{verb} {name} from {}", chart.wanted.origin));
-        match (&chart.decision, &chart.there) {
-            (Decision::Resume, Some(there)) => self.forget(there).await?,
-            (Decision::Again, Some(there)) => self.uninstall(there).await?,
-            _ => {}
-        }
-        let brought = async {
-            let found = self.helm.fetch(&chart.wanted, chart.found.clone()).await?;
-            self.helm.upgrade(&chart.wanted, &found).await
-        };
-        if let Err(error) = brought.await {
-            return Err(self.failed(name, namespace, error).await);
-        }
-        self.note(format!("{verb} the chart {name}"));
-        self.leads_somewhere(workload, namespace).await
-    }
-
-    /// Forgets a revision that was cut off, and nothing else.
-    async fn forget(&self, release: &Release) -> Result<(), CliError> {
-        let key = ObjectKey {
-            api_version: "v1".to_owned(),
-            kind: "Secret".to_owned(),
-            namespace: Some(release.namespace.clone()),
-            name: release.secret(),
-        };
-        Ok(self.api.delete(&key).await?)
-    }
-
-    async fn uninstall(&self, release: &Release) -> Result<(), CliError> {
-        self.helm_may_run().await;
-        Helm::check(std::slice::from_ref(&release.name))
-            .await
-            .map_err(ClusterError::from)?;
-        self.line.tell(&format!("uninstalling {}", release.name));
-        let gone = self.helm.uninstall(&release.name, &release.namespace).await;
-        gone.map_err(ClusterError::from)?;
-        self.note(format!("uninstall the chart {}", release.name));
-        Ok(())
-    }
-
-    /// A release that failed, with what the cluster says of its objects.
-    async fn failed(&self, name: &str, namespace: &str, error: HelmError) -> CliError {
-        let HelmError::Failed { action, said } = error else {
-            return ClusterError::from(error).into();
-        };
-        let objects = self.api.release_objects().await.unwrap_or_default();
-        let keys = objects.get(&(namespace.to_owned(), name.to_owned()));
-        let evidence = join_all(
-            keys.into_iter()
-                .flatten()
-                .map(|key| async move { format!("{key}\n{}", self.api.evidence(key).await) }),
-        );
-        let mut evidence = evidence.await.join("\n");
-        let warnings = self.api.warnings(namespace, name).await;
-        evidence.push_str(&warnings);
-        evidence.push_str("`loko create` tries it again; `helm history` and `helm get` tell more");
-        CliError::Workload {
-            name: name.to_owned(),
-            reason: format!("failed to {action}: {said}"),
-            evidence,
-        }
-    }
-
-    /// A route to a service that the chart does not have would only be noticed by who uses it.
-    async fn leads_somewhere(&self, workload: &Workload, namespace: &str) -> Result<(), CliError> {
-        let http = workload.http.iter().map(|http| u64::from(http.port.get()));
-        let ports: Vec<u64> = http
-            .chain(workload.ports.iter().map(|port| u64::from(port.port.get())))
-            .collect();
-        if ports.is_empty() {
-            return Ok(());
-        }
-        let name = workload.name.to_string();
-        let services = self.api.release_services(namespace, &name).await?;
-        let service = workloads::service_of(workload);
-        let has = services.get(service);
-        let Some(missing) = ports.iter().find(|port| has.is_none_or(|ports| !ports.contains(port))) else {
-            return Ok(());
-        };
-        let known: Vec<String> = services
-            .iter()
-            .map(|(name, ports)| {
-                let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-                format!("{name}: {}", ports.join(" "))
-            })
-            .collect();
-        Err(CliError::Workload {
-            name,
-            reason: format!("its chart has no service `{service}` with the port {missing}"),
-            evidence: format!(
-                "the chart's services are {}; name one with `http.service`, or have the chart name it `{service}` (often \
-                 `fullnameOverride` in `config.values`)",
-                if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                }
-            ),
-        })
     }
 
     /// Where another step failed the run ends, and this one with it.

@@ -269,6 +269,7 @@ impl Cluster {
                 what: "the Kubernetes API".to_owned(),
                 seconds: API_LIMIT.as_secs(),
                 reason: "/readyz does not say ok".to_owned(),
+                image: None,
                 evidence: self.engine.last_log_lines(node, 15).await,
             }),
         }

@@ -8,11 +8,13 @@ use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use loko_engine::container::short_hash;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::charts::{self, Origin, Wanted};
 use crate::error::HelmError;
+use crate::manifest::{Manifest, ObjectKey};
 
 /// Variables of Helm (`pkg/cli/environment.go`) that lead to another cluster or another place for releases.
 const MISLEADING: [&str; 12] = [
@@ -54,6 +56,15 @@ pub struct Found {
     pub content: Option<String>,
 }
 
+/// What a chart becomes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rendered {
+    /// Its objects.
+    pub objects: Vec<Manifest>,
+    /// Kind and name of what is run beside them.
+    pub hooks: Vec<String>,
+}
+
 impl Helm {
     /// `kubeconfig`: a file whose current context is the cluster. `authority`: the certificate that registries and repositories
     /// under `domain` are trusted by. `checkouts`: a directory of ours for git.
@@ -64,6 +75,15 @@ impl Helm {
             authority: authority.to_owned(),
             domain: domain.to_owned(),
             checkouts: checkouts.to_owned(),
+        }
+    }
+
+    /// The same with another directory for git.
+    #[must_use]
+    pub fn with_checkouts(self, checkouts: &Utf8Path) -> Self {
+        Self {
+            checkouts: checkouts.to_owned(),
+            ..self
         }
     }
 
@@ -143,6 +163,67 @@ impl Helm {
 
     /// Installs a release, or brings it to what is wanted.
     pub async fn upgrade(&self, wanted: &Wanted, found: &Found) -> Result<(), HelmError> {
+        let (mut command, chart) = self.upgrading(wanted, found)?;
+        let is_here = matches!(wanted.origin, Origin::Folder(_) | Origin::Git { .. });
+        if is_here && has_dependencies(Utf8Path::new(&chart)) {
+            command.arg("--dependency-update");
+        }
+        command.args(["--", &wanted.name, &chart]);
+        let action = format!("install {} from {}", wanted.name, wanted.origin);
+        run(command, wanted.values.to_string(), action).await?;
+        Ok(())
+    }
+
+    /// What [`Self::upgrade`] would apply, and its hooks; nothing is written, to the chart's folder neither. The API server is
+    /// asked, so that a chart sees what is there.
+    pub async fn foresee(&self, wanted: &Wanted, found: &Found) -> Result<Rendered, HelmError> {
+        let (mut command, chart) = self.upgrading(wanted, found)?;
+        command.args(["--dry-run=server", "--output", "json", "--", &wanted.name, &chart]);
+        let action = format!("render {} from {}", wanted.name, wanted.origin);
+        let text = run(command, wanted.values.to_string(), action.clone()).await?;
+        let broken = |said: String| HelmError::Failed {
+            action: action.clone(),
+            said,
+        };
+        let release: Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        let manifest = release["manifest"].as_str().unwrap_or_default();
+        let hooks = release["hooks"].as_array().into_iter().flatten();
+        let hook = |hook: &Value| {
+            let word = |field: &str| Some(hook[field].as_str()?.to_owned());
+            Some(format!("{} {}", word("kind")?, word("name")?))
+        };
+        Ok(Rendered {
+            objects: Manifest::parse_all(manifest).map_err(|error| broken(error.to_string()))?,
+            hooks: hooks.filter_map(hook).collect(),
+        })
+    }
+
+    /// What was applied of a release last.
+    pub async fn applied(&self, name: &str, namespace: &str) -> Result<Vec<Manifest>, HelmError> {
+        let mut command = self.command(["get", "manifest"], namespace);
+        command.args(["--", name]);
+        parsed(command, format!("read what was applied of {name}")).await
+    }
+
+    /// The hooks of a release, as its chart has them.
+    pub async fn hooks(&self, name: &str, namespace: &str) -> Result<Vec<ObjectKey>, HelmError> {
+        let mut command = self.command(["get", "hooks"], namespace);
+        command.args(["--", name]);
+        let hooks = parsed(command, format!("read the hooks of {name}")).await?;
+        Ok(hooks
+            .iter()
+            .map(|hook| {
+                let key = hook.key();
+                ObjectKey {
+                    namespace: key.namespace.or_else(|| Some(namespace.to_owned())),
+                    ..key
+                }
+            })
+            .collect())
+    }
+
+    /// `helm upgrade` up to the name of the release and the chart, and how the chart is named.
+    fn upgrading(&self, wanted: &Wanted, found: &Found) -> Result<(Command, String), HelmError> {
         let mut command = self.command(["upgrade", "--install", "--reset-values"], &wanted.namespace);
         command.args(["--values", "-", "--history-max", HISTORY, "--labels"]);
         command.arg(format!(
@@ -169,23 +250,11 @@ impl Helm {
             Origin::Folder(path) => path.to_string(),
             Origin::Git { .. } => found.folder.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
-        let is_here = matches!(wanted.origin, Origin::Folder(_) | Origin::Git { .. });
-        if is_here && has_dependencies(Utf8Path::new(&chart)) {
-            command.arg("--dependency-update");
-        }
         // Helm takes a folder of that name, where there is one, before it asks a repository.
         let empty = self.checkouts.join(".empty");
         fs_err::create_dir_all(&empty).map_err(|error| failed("make", empty.as_str(), &error.to_string()))?;
         command.current_dir(&empty);
-        command.args(["--", &wanted.name, &chart]);
-        let values = wanted.values.to_string();
-        run(
-            command,
-            values,
-            format!("install {} from {}", wanted.name, wanted.origin),
-        )
-        .await?;
-        Ok(())
+        Ok((command, chart))
     }
 
     /// Takes a release away.
@@ -248,6 +317,15 @@ async fn run(mut command: Command, input: String, action: String) -> Result<Stri
     Err(HelmError::Failed {
         action,
         said: last.join("\n").trim_start_matches("Error: ").to_owned(),
+    })
+}
+
+/// Runs a program that prints objects.
+async fn parsed(command: Command, action: String) -> Result<Vec<Manifest>, HelmError> {
+    let text = run(command, String::new(), action.clone()).await?;
+    Manifest::parse_all(&text).map_err(|error| HelmError::Failed {
+        action,
+        said: error.to_string(),
     })
 }
 

@@ -54,32 +54,35 @@ impl KubeApi {
     ) -> Result<(), ClusterError> {
         let started = Instant::now();
         let mut reason = "it is not there yet".to_owned();
+        let mut image = None;
         match tokio::time::timeout(limit, self.watched(key, hopeful, &mut reason, told)).await {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) => reason = failure,
+            Ok(Err(failure)) => (reason, image) = failure,
             Err(_) => {}
         }
         Err(ClusterError::NotReady {
             what: key.to_string(),
             seconds: started.elapsed().as_secs(),
             reason,
+            image,
             evidence: self.evidence(key).await,
         })
     }
 
-    /// Ends when the object is ready, or with the reason why its pods will not come up. `reason`: what it waits for.
+    /// Ends when the object is ready, or with the reason why its pods will not come up, and the image that it is about. `reason`:
+    /// what it waits for.
     async fn watched(
         &self,
         key: &ObjectKey,
         hopeful: &Hopeful,
         reason: &mut String,
         mut told: impl FnMut(&str),
-    ) -> Result<(), String> {
+    ) -> Result<(), (String, Option<String>)> {
         let mut share = hopeful.join();
         let mut objects = std::pin::pin!(watch_object(self.api_of(key), &key.name));
         // Pods are watched only of what is not ready at once.
         let mut pods = None;
-        let mut known: BTreeMap<String, Value> = BTreeMap::new();
+        let mut known = Known::default();
         let mut failing: Option<(Failure, Instant)> = None;
         loop {
             let end = failing.as_ref().map(|(failure, since)| *since + failure.patience);
@@ -111,19 +114,20 @@ impl KubeApi {
                     }
                 },
                 event = next_of(&mut pods) => match event {
-                    Ok(Some(event)) => note(&mut known, event),
+                    Ok(Some(event)) => known.note(event),
                     Ok(None) => pods = None,
                     Err(_) => tokio::time::sleep(AGAIN).await,
                 },
                 () = share.changed() => {}
                 () = until(end) => {
-                    return Err(failing.map(|(failure, _)| failure.reason).unwrap_or_default());
+                    return Err(failing.map(|(failure, _)| (failure.reason, failure.image)).unwrap_or_default());
                 }
             }
-            failing = match (readiness::of_newest(known.values()), failing) {
+            failing = match (readiness::of_newest(known.pods.values()), failing) {
                 (Some(now), Some((before, since))) if now.is_crash == before.is_crash => Some((now, since)),
                 (Some(now), _) => {
-                    told(&now.reason);
+                    let seconds = now.patience.as_secs();
+                    told(&format!("{}; given up in {seconds} s unless that changes", now.reason));
                     Some((now, Instant::now()))
                 }
                 (None, _) => None,
@@ -132,8 +136,9 @@ impl KubeApi {
         }
     }
 
-    /// Resolves when no pod's status is from before its node was started ([`readiness::is_stale`]) and each pod of `ours` on
-    /// such a node is ready, or after `limit`: what is not ready then is for [`Self::wait_ready`] to say.
+    /// Resolves when no pod's status is from before its node was started ([`readiness::is_stale`]) and each pod of `ours` that
+    /// was there before is ready, or after `limit`: what is not ready then is for [`Self::wait_ready`] to say, as is every pod that
+    /// was made since, and one whose image cannot be had.
     ///
     /// `started`: when each node's container was started, by name. `ours`: namespace and name (`app.kubernetes.io/name`).
     pub async fn wait_told(
@@ -258,18 +263,32 @@ async fn until(end: Option<Instant>) {
     }
 }
 
-/// Keeps what pods say of themselves.
-fn note(known: &mut BTreeMap<String, Value>, event: Event<DynamicObject>) {
-    let name = |pod: &DynamicObject| pod.metadata.name.clone().unwrap_or_default();
-    match event {
-        Event::Apply(pod) | Event::InitApply(pod) => {
-            known.insert(name(&pod), serde_json::to_value(pod).unwrap_or(Value::Null));
+/// What pods say of themselves, by name.
+#[derive(Default)]
+struct Known {
+    pods: BTreeMap<String, Value>,
+    /// Those of a list that is being read anew, as a watch does after each break. Until it is whole the others count: pods that
+    /// fail have not stopped to do so.
+    listed: BTreeMap<String, Value>,
+}
+
+impl Known {
+    fn note(&mut self, event: Event<DynamicObject>) {
+        let name = |pod: &DynamicObject| pod.metadata.name.clone().unwrap_or_default();
+        let value = |pod| serde_json::to_value(pod).unwrap_or(Value::Null);
+        match event {
+            Event::Apply(pod) => {
+                self.pods.insert(name(&pod), value(pod));
+            }
+            Event::Delete(pod) => {
+                self.pods.remove(&name(&pod));
+            }
+            Event::Init => self.listed.clear(),
+            Event::InitApply(pod) => {
+                self.listed.insert(name(&pod), value(pod));
+            }
+            Event::InitDone => self.pods = std::mem::take(&mut self.listed),
         }
-        Event::Delete(pod) => {
-            known.remove(&name(&pod));
-        }
-        Event::Init => known.clear(),
-        Event::InitDone => {}
     }
 }
 
@@ -294,7 +313,12 @@ fn is_waited_for(pod: &Value, started: &BTreeMap<String, Timestamp>, ours: &BTre
     );
     let is_going = !pod["metadata"]["deletionTimestamp"].is_null();
     let is_done = matches!(text("/status/phase"), "Succeeded" | "Failed");
-    if is_going || is_done || !started.contains_key(text("/spec/nodeName")) || !ours.contains(&owner) {
+    let made: Option<Timestamp> = text("/metadata/creationTimestamp").parse().ok();
+    let was_there = started
+        .get(text("/spec/nodeName"))
+        .is_some_and(|started| made.is_none_or(|made| made < *started));
+    let lacks_image = readiness::failure(pod).is_some_and(|failure| failure.image.is_some());
+    if is_going || is_done || !was_there || lacks_image || !ours.contains(&owner) {
         return false;
     }
     let mut pod = pod.clone();
@@ -309,15 +333,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pods_are_known_until_a_list_that_is_read_anew_is_whole() {
+        let pod = |name: &str| DynamicObject {
+            types: None,
+            metadata: kube::core::ObjectMeta {
+                name: Some(name.to_owned()),
+                ..kube::core::ObjectMeta::default()
+            },
+            data: json!({}),
+        };
+        let mut known = Known::default();
+        let names = |known: &Known| known.pods.keys().cloned().collect::<Vec<_>>();
+        known.note(Event::Apply(pod("a")));
+        known.note(Event::Apply(pod("b")));
+        known.note(Event::Delete(pod("b")));
+        known.note(Event::Init);
+        known.note(Event::InitApply(pod("c")));
+        assert_eq!(names(&known), ["a"]);
+        known.note(Event::InitDone);
+        assert_eq!(names(&known), ["c"]);
+    }
+
+    #[test]
     fn only_pods_of_ours_on_a_node_that_was_started_are_waited_for() {
         let started = BTreeMap::from([("one".to_owned(), "2026-01-02T03:04:05Z".parse().expect("a time"))]);
         let ours = BTreeSet::from([("apps".to_owned(), "web".to_owned())]);
         let mut pod = json!({
-            "metadata": {"namespace": "apps", "labels": {"app.kubernetes.io/name": "web"}},
+            "metadata": {"namespace": "apps", "labels": {"app.kubernetes.io/name": "web"},
+                "creationTimestamp": "2026-01-02T03:00:00Z"},
             "spec": {"nodeName": "one"},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]},
         });
         assert!(is_waited_for(&pod, &started, &ours));
+        pod["metadata"]["creationTimestamp"] = json!("2026-01-02T03:05:00Z");
+        assert!(!is_waited_for(&pod, &started, &ours), "it was made since");
+        pod["metadata"]["creationTimestamp"] = json!("2026-01-02T03:00:00Z");
+        pod["status"]["containerStatuses"] = json!([{"image": "a", "state": {"waiting": {"reason": "ErrImagePull"}}}]);
+        assert!(!is_waited_for(&pod, &started, &ours), "its image cannot be had");
+        pod["status"]["containerStatuses"] = json!([]);
         pod["status"]["conditions"][0]["status"] = json!("True");
         assert!(!is_waited_for(&pod, &started, &ours));
         pod["status"]["conditions"][0]["status"] = json!("False");

@@ -17,6 +17,8 @@ pub struct Failure {
     pub patience: Duration,
     /// Whether the program ends: it may do so because another workload is not there yet.
     pub is_crash: bool,
+    /// The image that cannot be had, where it is that.
+    pub image: Option<String>,
 }
 
 /// What a registry says of an image that it does not have or does not give: containerd's `NotFound`, and the codes of the
@@ -55,6 +57,11 @@ fn of_container(status: &Value) -> Option<Failure> {
         reason,
         patience: Duration::from_secs(seconds),
         is_crash: false,
+        image: None,
+    };
+    let of_image = |failure: Failure| Failure {
+        image: Some(image.to_owned()),
+        ..failure
     };
     match text("/state/waiting/reason") {
         "InvalidImageName" => Some(failure(format!("`{image}` is no name of an image"), 1)),
@@ -66,12 +73,10 @@ fn of_container(status: &Value) -> Option<Failure> {
             let words = message.to_lowercase();
             let is_said = |list: &[&str]| list.iter().any(|word| words.contains(word));
             if is_said(&REFUSALS) && !is_said(&RESOLVER) {
-                Some(failure(
-                    format!("the image {image} is not found, or may not be had"),
-                    15,
-                ))
+                let reason = format!("the image {image} is not found, or may not be had");
+                Some(of_image(failure(reason, 15)))
             } else {
-                Some(failure(format!("the image {image} cannot be pulled"), 90))
+                Some(of_image(failure(format!("the image {image} cannot be pulled"), 90)))
             }
         }
         // A config map or secret that is named and not there: it may be applied a moment later.
@@ -88,6 +93,7 @@ fn of_container(status: &Value) -> Option<Failure> {
                 reason: format!("{container} ends{code} whenever it is started, {restarts} times so far{why}"),
                 patience: Duration::from_secs(3),
                 is_crash: true,
+                image: None,
             })
         }
         _ => None,
@@ -148,6 +154,8 @@ mod tests {
         .unwrap();
         assert!(offline.reason.contains("cannot be pulled"), "{offline:?}");
         assert!(absent.patience < offline.patience);
+        assert_eq!(absent.image.as_deref(), Some("example.com/a:1"));
+        assert_eq!(failure(&waiting("InvalidImageName", "")).unwrap().image, None);
     }
 
     #[test]
