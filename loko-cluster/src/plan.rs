@@ -92,6 +92,17 @@ impl ObjectPlan {
         aside
     }
 
+    /// Takes out what is created and updated and of a kind that `which` says yes to.
+    pub fn take(&mut self, which: impl Fn(&Manifest) -> bool) -> Vec<ObjectChange> {
+        let is_taken = |change: &ObjectChange| match change {
+            ObjectChange::Create(manifest) | ObjectChange::Update(manifest) => which(manifest),
+            ObjectChange::Delete(_) => false,
+        };
+        let (taken, left) = std::mem::take(&mut self.objects).into_iter().partition(is_taken);
+        self.objects = left;
+        taken
+    }
+
     /// All changes in order.
     pub fn changes(&self) -> impl Iterator<Item = &ObjectChange> {
         self.foundations.iter().chain(&self.objects).chain(&self.deletions)
@@ -204,6 +215,9 @@ mod tests {
             ["a"]
         );
         assert_eq!(aside.into_keys().collect::<Vec<_>>(), ["q"]);
+        let taken = plan.take(|manifest| manifest.key().name == "a");
+        assert_eq!(taken.len(), 1);
+        assert!(plan.is_empty());
     }
 
     #[test]

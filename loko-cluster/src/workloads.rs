@@ -20,7 +20,7 @@ mod image;
 mod routes;
 mod typed;
 
-pub use routes::exposed_ports;
+pub use routes::{acme_hosts, exposed_ports};
 
 /// What the objects of workloads depend on besides the environment.
 #[derive(Debug, Clone, Copy)]

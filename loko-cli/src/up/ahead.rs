@@ -263,7 +263,7 @@ impl Up<'_> {
         keys.extend(charts.keys().cloned());
         let metrics = self.metrics_ahead(&live)?;
         let aside = ObjectPlan {
-            objects: applied.aside.into_values().flatten().collect(),
+            objects: applied.aside.into_values().flatten().chain(applied.late).collect(),
             ..ObjectPlan::default()
         };
         let plans = [

@@ -166,10 +166,13 @@ impl Up<'_> {
                 keys.push(manifest.key());
             }
         }
+        let is_of_acme = |manifest: &&Manifest| !workloads::acme_hosts(manifest).is_empty();
+        applied.acme = manifests.iter().filter(is_of_acme).cloned().map(plan::stamp).collect();
         let mut plan = plan::objects(
             manifests,
             &parts(live, |part| !FOUNDATION.contains(&part) && part != late),
         );
+        applied.late = plan.take(|manifest| is_of_acme(&manifest));
         let waiting = self.platform.environment.enabled_workloads();
         let waiting = waiting.filter(|workload| !workload.depends_on.is_empty());
         let waiting = waiting
@@ -236,6 +239,10 @@ pub(super) struct Applied {
     pub(super) by_part: BTreeMap<String, Vec<ObjectKey>>,
     /// Changes that wait for other workloads, by part.
     pub(super) aside: BTreeMap<String, Vec<ObjectChange>>,
+    /// Routes whose certificates an ACME server signs.
+    pub(super) acme: Vec<Manifest>,
+    /// Changes of them: they wait until a challenge of that server would find its way in.
+    pub(super) late: Vec<ObjectChange>,
 }
 
 /// What runs the pods of a workload of an image.

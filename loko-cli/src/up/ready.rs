@@ -232,24 +232,29 @@ fn port_suffix(platform: &Platform) -> String {
 /// A client that comes to the edge's address by name, trusting our authority alone: what a user's does once DNS is set up.
 fn client(context: &Context, platform: &Platform, url: &str) -> Result<reqwest::Client, String> {
     let parsed = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
-    let host = parsed.host_str().unwrap_or_default().to_owned();
+    let host = parsed.host_str().unwrap_or_default();
+    trusting(context, platform, host)?
+        .tls_danger_accept_invalid_certs(is_of_acme(platform, host))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// One that finds a host at the edge, and trusts our authority alone.
+fn trusting(context: &Context, platform: &Platform, host: &str) -> Result<reqwest::ClientBuilder, String> {
     let port = platform.environment.network.lb_ports.https.get();
     let (authority, _) = context.home.authority();
     let pem = state::read(&authority)
         .map_err(|error| error.to_string())?
         .unwrap_or_default();
     let root = Certificate::from_pem(pem.as_bytes()).map_err(|error| error.to_string())?;
-    reqwest::Client::builder()
+    Ok(reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([root])
-        .tls_danger_accept_invalid_certs(is_of_acme(platform, &host))
-        .resolve(&host, SocketAddr::new(platform.address, port))
+        .resolve(host, SocketAddr::new(platform.address, port))
         .redirect(reqwest::redirect::Policy::none())
         // Each request a connection of its own: HAProxy leads them to the nodes in turn.
         .pool_max_idle_per_host(0)
-        .timeout(Duration::from_secs(5))
-        .build()
-        .map_err(|error| error.to_string())
+        .timeout(Duration::from_secs(5)))
 }
 
 /// Whether an ACME server signs a host's certificate. That may take minutes, and whoever signs it is not known here: where the
@@ -258,6 +263,18 @@ fn is_of_acme(platform: &Platform, host: &str) -> bool {
     let environment = &platform.environment;
     let is_own = loko_dns::zone::is_within(host, environment.network.domain.as_str());
     environment.components.ingress_controller.acme.is_some() && !is_own
+}
+
+/// Whether a host is answered for with a certificate that our authority signed, whatever its names.
+pub(super) async fn shows_our_certificate(context: &Context, platform: &Platform, host: &str) -> bool {
+    let url = format!("https://{host}{}", port_suffix(platform));
+    let Ok(builder) = trusting(context, platform, host) else {
+        return false;
+    };
+    match builder.tls_danger_accept_invalid_hostnames(true).build() {
+        Ok(client) => client.get(url).send().await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Whether nothing stands behind the way in.

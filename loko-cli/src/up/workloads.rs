@@ -3,6 +3,7 @@
 //! Each workload is a shared future: it waits for those that it depends on, is applied, and is ready. What has nothing to be
 //! applied waits for nobody, so that a second run is as short as one without them.
 
+mod acme;
 mod charts;
 
 use std::collections::BTreeMap;
@@ -92,7 +93,9 @@ impl Up<'_> {
             let task = work.task(workload, needs, objects, charts.get(name), keys, is_needed);
             tasks.insert(name, task.boxed().shared());
         }
-        join_all(tasks.into_values()).await;
+        let for_acme = work.certificates(&applied);
+        let (_, asked) = futures_util::join!(join_all(tasks.into_values()), for_acme);
+        asked?;
         if let Some(error) = work.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
         }
@@ -187,7 +190,7 @@ where
     }
 
     /// Where another step failed the run ends, and this one with it.
-    async fn helm_may_run(&self) {
+    async fn way_is_up(&self) {
         if self.for_helm.clone().await.is_err() {
             std::future::pending::<()>().await;
         }

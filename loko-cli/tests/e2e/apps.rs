@@ -1,12 +1,13 @@
-//! What users run: how it is reached and taken away, what waits for what, edits, scaling, and fifty at once.
+//! What users run: how it is reached and taken away, what waits for what, what fails early, edits, scaling, and fifty at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::environment::{Environment, Place};
+use crate::ports::ping;
 use crate::run::eventually;
 use crate::suite::Suite;
 use crate::{Test, Topic};
@@ -15,6 +16,7 @@ pub(crate) const TOPIC: Topic = Topic {
     name: "apps",
     tests: &[
         Test("one_that_depends_on_another_comes_after_it", &["kubectl"], depends_on),
+        Test("an_image_that_is_not_there_fails_with_the_evidence", &[], no_image),
         Test("an_edit_changes_just_that_object", &["kubectl"], edited),
         Test("it_is_scaled_by_its_load", &["curl", "dig", "kubectl"], scaled),
         Test("fifty_are_applied_and_a_second_run_writes_nothing", &["kubectl"], fifty),
@@ -23,6 +25,12 @@ pub(crate) const TOPIC: Topic = Topic {
             "undeployed_it_is_gone_and_deployed_it_is_back",
             &["kubectl"],
             undeployed,
+        ),
+        Test("removed_it_keeps_its_data_unless_told_otherwise", &["kubectl"], removed),
+        Test(
+            "a_rotated_secret_is_followed_and_the_old_one_is_refused",
+            &["kubectl"],
+            rotated,
         ),
     ],
 };
@@ -165,69 +173,132 @@ fn depends_on(suite: &Suite) {
     suite.settled(apps);
 }
 
-/// What the API counts as another version of each object: its specification's.
+fn no_image(suite: &Suite) {
+    let apps = up(suite);
+    // Our own registry says that it has none, as every registry does; one that cannot be reached would be waited for.
+    let image = format!("{}/nobody/none:1", apps.host("cr"));
+    write(apps, &format!("    - {{name: absent, image: \"{image}\"}}\n"));
+    // It is known after a quarter of a minute, and is not what a start of the node is waited for.
+    let create = apps.loko("create").limit(Duration::from_secs(100)).ends_with(4);
+    create
+        .says("the workload absent failed")
+        .says("is not found, or may not be had")
+        .says(&format!(
+            "{image} was looked for at {}, the registry of this environment",
+            apps.host("cr")
+        ));
+    // What else is there goes on, and the next run mends it.
+    apps.write(&apps.yaml);
+    apps.loko("create").ok();
+    suite.settled(apps);
+}
+
+/// What tells whether somebody wrote an object: of all that LoKO applied, by kind, namespace and name as plans write them.
 #[track_caller]
 fn versions(apps: &Environment) -> BTreeMap<String, String> {
-    let kinds =
-        "deployments,statefulsets,services,configmaps,secrets,ingresses,ingressroutetcps,persistentvolumeclaims";
+    let kinds = "deployments,statefulsets,daemonsets,services,configmaps,secrets,ingresses,ingressroutetcps,persistentvolumeclaims";
     let all = apps
-        .kubectl(&format!("get {kinds} --namespace {NAMESPACE} -o json"))
+        .kubectl(&format!("get {kinds} --all-namespaces -o json"))
         .ok()
         .json();
     let all = all["items"].as_array().cloned().unwrap_or_default();
+    let is_ours = |object: &Value| {
+        !object["metadata"]["labels"]["dev.loko.part"].is_null() || object["kind"] == "PersistentVolumeClaim"
+    };
     all.into_iter()
+        .filter(is_ours)
         .map(|object| {
             let metadata = &object["metadata"];
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let name = format!(
-                "{}/{}",
-                object["kind"].as_str().unwrap(),
-                metadata["name"].as_str().unwrap()
+                "{} {}/{}",
+                word(&object["kind"]),
+                word(&metadata["namespace"]),
+                word(&metadata["name"])
             );
-            // Status changes by itself; where nothing counts specifications, the content is one.
+            // Where the specification is counted by itself the status is another's.
             let version = if metadata["generation"].is_null() {
-                format!("{}{}{}", metadata["uid"], object["spec"], object["data"])
+                &metadata["resourceVersion"]
             } else {
-                format!("{}{}", metadata["uid"], metadata["generation"])
+                &metadata["generation"]
             };
-            (name, version)
+            (name, format!("{} {version}", metadata["uid"]))
         })
         .collect()
 }
 
+/// An edit of loko.yaml: what is replaced, by what, the objects that change for it, and whether pods are made anew.
+type EditOf = (&'static str, &'static str, &'static [&'static str], bool);
+
+const EDITS: [EditOf; 5] = [
+    (
+        "image: mccutchen/go-httpbin:2.25.0",
+        "image: mccutchen/go-httpbin:edited",
+        &["Deployment loko-workloads/whoami"],
+        true,
+    ),
+    (
+        "env: {A: one}",
+        "env: {A: two}",
+        &["Deployment loko-workloads/whoami"],
+        true,
+    ),
+    (
+        "env: {A: one}",
+        "env: {A: one}\n      replicas: 2",
+        &["Deployment loko-workloads/whoami"],
+        false,
+    ),
+    (
+        "ports: [6379]",
+        "args: [valkey-server, --port, \"6380\"]\n      ports: [6380]",
+        &[
+            "IngressRouteTCP loko-workloads/cache-tcp-6379",
+            "IngressRouteTCP loko-workloads/cache-tcp-6380",
+            "Service loko-system/traefik-internal",
+            "Service loko-workloads/cache",
+            "StatefulSet loko-workloads/cache",
+        ],
+        true,
+    ),
+    (
+        "storage: 1Gi\n",
+        "storage: 2Gi\n",
+        &["StatefulSet loko-workloads/cache"],
+        false,
+    ),
+];
+
 fn edited(suite: &Suite) {
     let apps = up(suite);
     load_as(apps, "mccutchen/go-httpbin:2.25.0", "mccutchen/go-httpbin:edited");
-    let edits = [
-        (
-            "image: mccutchen/go-httpbin:2.25.0",
-            "image: mccutchen/go-httpbin:edited",
-            "Deployment/whoami",
-        ),
-        ("env: {A: one}", "env: {A: two}", "Deployment/whoami"),
-        ("env: {A: one}", "env: {A: one}\n      replicas: 2", "Deployment/whoami"),
-        (
-            "storage: 1Gi\n",
-            "storage: 1Gi\n      args: [valkey-server, --appendonly, \"yes\"]\n",
-            "StatefulSet/cache",
-        ),
-    ];
-    for (old, new, object) in edits {
+    for (old, new, objects, renews_pods) in EDITS {
         apps.write(&apps.yaml);
         apps.loko("create").ok();
-        let before = versions(apps);
+        let (before, pod) = (versions(apps), object(apps, "pod", "cache-0"));
         // The last of them is the workload's: the registry has a size as well.
         let at = apps.yaml.rfind(old).unwrap();
         let (head, tail) = apps.yaml.split_at(at);
         apps.write(&format!("{head}{}", tail.replacen(old, new, 1)));
+        let plan = apps.loko("diff -o json").ends_with(1).json();
+        assert_eq!(versions(apps), before, "a look at what would be done changes nothing");
         apps.loko("create").ok();
         let after = versions(apps);
-        let changed: Vec<&String> = after
-            .iter()
-            .filter(|(name, version)| before.get(*name) != Some(version))
-            .map(|(name, _)| name)
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let changed: Vec<&String> = names
+            .into_iter()
+            .filter(|name| before.get(*name) != after.get(*name))
             .collect();
-        assert_eq!(changed, [object], "{new}");
-        assert_eq!(before.len(), after.len(), "{new}");
+        assert_eq!(changed, objects, "{new}");
+        let said: Vec<&Value> = plan["changes"].as_array().unwrap().iter().collect();
+        let said: Vec<&Value> = said.into_iter().filter(|change| change["step"] == "apply").collect();
+        let said_names: BTreeSet<&str> = said.iter().filter_map(|change| change["what"].as_str()).collect();
+        assert_eq!(said_names.into_iter().collect::<Vec<_>>(), objects, "{plan:#}");
+        let restarts = said.iter().any(|change| change["effect"] == "restarts-component");
+        assert_eq!(restarts, renews_pods, "{plan:#}");
+        let is_another = object(apps, "pod", "cache-0")["metadata"]["uid"] != pod["metadata"]["uid"];
+        assert_eq!(is_another, renews_pods && objects.len() > 1, "{new}");
+        suite.settled(apps);
     }
     up(suite);
 }
@@ -249,6 +320,81 @@ fn load_as(apps: &Environment, image: &str, name: &str) {
         ])
         .args([format!("docker.io/{image}"), format!("docker.io/{name}")])
         .ok();
+}
+
+fn removed(suite: &Suite) {
+    let apps = up(suite);
+    ping_of(apps, "SET kept yes");
+    apps.loko("workloads remove cache --keep-data --now --yes").ok();
+    let claims = || {
+        apps.kubectl("get persistentvolumeclaims --namespace loko-workloads -o name")
+            .ok()
+            .stdout
+    };
+    assert!(claims().contains("cache"), "{}", claims());
+    up(suite);
+    assert_eq!(ping_of(apps, "GET kept"), "yes");
+    apps.loko("workloads remove cache --data --yes").ok();
+    let text = fs_err::read_to_string(&apps.file).unwrap();
+    assert!(!text.contains("cache"), "{text}");
+    eventually(Duration::from_mins(2), "its claim is gone", || {
+        let left = claims();
+        if left.contains("cache") { Err(left) } else { Ok(()) }
+    });
+    up(suite);
+    assert_eq!(ping(&apps.address, "6379"), "PONG");
+    assert_eq!(ping_of(apps, "GET kept"), "");
+}
+
+/// An entry of the user's own, which reads its password at each start.
+const VAULT: &str = "description: Vault, a store with a password
+category: cache
+image: valkey/valkey
+version: \"8.1\"
+ports: [6380]
+secrets: {password: {kind: password}}
+rotation: restart
+env: {PASSWORD: {secret: password}}
+command: [sh, -c, 'printf \"requirepass %s\\n\" \"$PASSWORD\" | exec valkey-server - --port 6380']
+connections: {cli: 'valkey-cli -h %{host} -p %{port.6380}'}
+";
+
+fn rotated(suite: &Suite) {
+    let apps = up(suite);
+    let entries = apps.place.loko_home().join("catalogue");
+    fs_err::create_dir_all(&entries).unwrap();
+    fs_err::write(entries.join("vault.yaml"), VAULT).unwrap();
+    apps.write(
+        &apps
+            .yaml
+            .replace("workloads:\n", "workloads:\n  system:\n    - name: vault\n"),
+    );
+    apps.loko("create").ok();
+    let password = || {
+        let shown = apps.loko("secrets show vault --reveal -o json").ok().json();
+        shown["vault"]["password"].as_str().unwrap().to_owned()
+    };
+    let ask = |password: &str| {
+        let exec = "exec --namespace loko-workloads deployment/vault -- valkey-cli --no-auth-warning -p 6380";
+        let answer = apps.kubectl(exec).args(["-a", password, "ping"]).any();
+        format!("{}{}", answer.stdout, answer.stderr)
+    };
+    let before = password();
+    assert_eq!(ask(&before).trim(), "PONG");
+    apps.loko("secrets show vault").ok().says("••••");
+    apps.loko("secrets rotate vault --yes").ok();
+    let after = password();
+    assert_ne!(before, after);
+    eventually(Duration::from_mins(1), "the new one is taken", || {
+        let answer = ask(&after);
+        if answer.trim() == "PONG" { Ok(()) } else { Err(answer) }
+    });
+    assert!(!ask(&before).contains("PONG"), "{}", ask(&before));
+    suite.settled(apps);
+    apps.loko("secrets rotate cache --yes")
+        .ends_with(2)
+        .says("has no secrets");
+    up(suite);
 }
 
 fn scaled(suite: &Suite) {

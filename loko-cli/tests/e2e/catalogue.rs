@@ -230,6 +230,19 @@ fn mqtt_over_websockets(shelf: &Environment) {
     assert_eq!(response.headers()["sec-websocket-protocol"], "mqtt");
 }
 
+/// What the README says of how each entry was tried, one row a way.
+fn readme() -> Vec<BTreeSet<String>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loko-cluster/README.md");
+    let text = fs_err::read_to_string(file).unwrap();
+    let (_, table) = text.split_once("| how it was tried | entries |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let entries = row.trim_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+        entries.split(',').map(|entry| entry.trim().to_owned()).collect()
+    })
+    .collect()
+}
+
 /// Ports that several entries have are moved, so that all of them fit into one environment.
 fn strict_dry_run(suite: &Suite) {
     let Some(Shelf { environment: shelf, .. }) = shelf(suite) else {
@@ -242,6 +255,9 @@ fn strict_dry_run(suite: &Suite) {
         .iter()
         .map(|row| row["name"].as_str().unwrap().to_owned())
         .collect();
+    let run: BTreeSet<String> = SERVICES.iter().map(|service| service.name.to_owned()).collect();
+    let others = names.iter().filter(|name| !run.contains(*name)).cloned().collect();
+    assert_eq!(readme(), [run, others], "the README tells something else");
     let mut taken = BTreeSet::new();
     let mut overrides = Vec::new();
     for name in &names {

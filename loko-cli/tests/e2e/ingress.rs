@@ -1,4 +1,4 @@
-//! What a user applies with kubectl, through our Traefik: Ingress, `IngressRoute` and Middleware.
+//! What a user applies with kubectl, through our Traefik: Ingress, `IngressRoute` and Middleware; and the dashboard.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,6 +29,11 @@ pub(crate) const TOPIC: Topic = Topic {
             "a_prefix_is_stripped_by_an_ingress_route",
             &["curl", "dig", "kubectl"],
             strip_prefix,
+        ),
+        Test(
+            "the_dashboard_is_there_only_where_it_is_wanted",
+            &["curl", "dig"],
+            dashboard,
         ),
     ],
 };
@@ -195,6 +200,24 @@ fn strip_prefix(suite: &Suite) {
         }
     });
     assert_eq!(seen["headers"]["X-Forwarded-Prefix"][0], "/v1", "{seen:#}");
+}
+
+fn dashboard(suite: &Suite) {
+    let apps = &suite.apps;
+    apps.up();
+    let host = apps.host("traefik");
+    // What the dashboard shows: its pages are not in the module that the test bed's Traefik is built from.
+    let shown = "/api/version";
+    assert_eq!(code(apps, &host, shown, &[]), "404");
+    let on = "components:\n  ingress-controller: {dashboard: true}\n";
+    apps.write(&apps.yaml.replace("components:\n", on));
+    apps.loko("create").ok();
+    becomes(apps, &host, shown, "200");
+    let version = apps.get(&host, shown).json();
+    assert!(version["Version"].is_string(), "{version}");
+    apps.write(&apps.yaml);
+    apps.loko("create").ok();
+    becomes(apps, &host, shown, "404");
 }
 
 #[track_caller]

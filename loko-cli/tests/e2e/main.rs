@@ -20,9 +20,11 @@
 )]
 
 mod absence;
+mod acme;
 mod apps;
 mod audit;
 mod catalogue;
+mod charts;
 mod clients;
 mod create;
 mod disk;
@@ -68,7 +70,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 25] = [
+const TOPICS: [Topic; 27] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -84,7 +86,9 @@ const TOPICS: [Topic; 25] = [
     catalogue::TOPIC,
     absence::TOPIC,
     ingress::TOPIC,
+    acme::TOPIC,
     apps::TOPIC,
+    charts::TOPIC,
     registry::TOPIC,
     trouble::TOPIC,
     life::TOPIC,

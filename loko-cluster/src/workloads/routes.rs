@@ -18,6 +18,7 @@ use crate::components::traefik::crds::{
 };
 use crate::components::traefik::{ACME_RESOLVER, ExposedPort, INGRESS_CLASS, WEBSECURE};
 use crate::components::{Objects, named};
+use crate::manifest::Manifest;
 
 /// The host ports of all enabled workloads with the slots behind them, sorted: what Traefik's service inside the cluster
 /// shows. Ports without a slot are left out.
@@ -155,6 +156,21 @@ fn add_http(
     Ok(())
 }
 
+/// The annotation by which a router asks for its certificate.
+const CERTIFICATE_RESOLVER: &str = "traefik.ingress.kubernetes.io/router.tls.certresolver";
+
+/// The hosts of an Ingress whose certificates an ACME server signs; none for every other object.
+#[must_use]
+pub fn acme_hosts(manifest: &Manifest) -> Vec<String> {
+    if manifest.annotation(CERTIFICATE_RESOLVER).is_none() {
+        return Vec::new();
+    }
+    let rules = manifest.value()["spec"]["rules"].as_array().into_iter().flatten();
+    rules
+        .filter_map(|rule| rule["host"].as_str().map(str::to_owned))
+        .collect()
+}
+
 fn ingress(
     workload: &Workload,
     http: &Http,
@@ -169,7 +185,7 @@ fn ingress(
         (format!("{ROUTER}.tls"), "true".to_owned()),
     ]);
     if let Some(resolver) = resolver {
-        annotations.insert(format!("{ROUTER}.tls.certresolver"), resolver.to_owned());
+        annotations.insert(CERTIFICATE_RESOLVER.to_owned(), resolver.to_owned());
     }
     let of_service = |key: &String| key.starts_with(SERVICE_ANNOTATION);
     annotations.extend(http.annotations.clone().into_iter().filter(|(key, _)| !of_service(key)));

@@ -96,6 +96,8 @@ workloads:
         })
         .collect();
     insta::assert_yaml_snapshot!(ingresses);
+    let hosts: Vec<String> = parts["workload-shop"].iter().flat_map(acme_hosts).collect();
+    assert_eq!(hosts, ["shop.example.org", "notdev.me"]);
 }
 
 #[test]

@@ -139,7 +139,7 @@ where
             let (name, namespace) = (name.clone(), namespace.clone());
             return Err(ClusterError::from(HelmError::Foreign { name, namespace }).into());
         }
-        self.helm_may_run().await;
+        self.way_is_up().await;
         self.line.tell(&format!("{verb} {name} from {}", chart.wanted.origin));
         match (&chart.decision, &chart.there) {
             (Decision::Resume, Some(there)) => self.forget(there).await?,
@@ -189,7 +189,7 @@ where
     }
 
     pub(super) async fn uninstall(&self, release: &Release) -> Result<(), CliError> {
-        self.helm_may_run().await;
+        self.way_is_up().await;
         Helm::check(std::slice::from_ref(&release.name))
             .await
             .map_err(ClusterError::from)?;
@@ -263,18 +263,19 @@ where
 
 /// A hook that will not come up is its workload's failure.
 fn of_hook(environment: &Environment, name: &str, hook: &ObjectKey, error: ClusterError) -> CliError {
-    match error {
-        ClusterError::NotReady {
-            reason,
-            image,
-            evidence,
-            ..
-        } => CliError::Workload {
-            name: name.to_owned(),
-            reason: format!("its hook {hook} does not come up: {reason}"),
-            evidence: with_places(environment, image.as_deref(), evidence),
-        },
-        other => other.into(),
+    let ClusterError::NotReady {
+        reason,
+        image,
+        evidence,
+        ..
+    } = error
+    else {
+        return error.into();
+    };
+    CliError::Workload {
+        name: name.to_owned(),
+        reason: format!("its hook {hook} does not come up: {reason}"),
+        evidence: with_places(environment, image.as_deref(), evidence),
     }
 }
 
