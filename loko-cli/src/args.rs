@@ -130,6 +130,9 @@ pub(crate) enum Command {
     /// What an environment needs of images, known before it starts
     #[command(subcommand)]
     Images(Images),
+    /// All images of an environment in one file, for machines that reach no registry
+    #[command(subcommand)]
+    Bundle(crate::commands::bundle::Bundle),
     /// Look for what an environment would fail on here, or suffer from: what, why it matters, the command that mends it
     Doctor,
     /// Print the completions of a shell
@@ -165,6 +168,9 @@ pub(crate) struct Create {
     /// Leave what was made when the first create fails
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Take images from this file, which `bundle save` made, and from no registry
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<Utf8PathBuf>,
     /// Leave the user's kubeconfig alone
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,

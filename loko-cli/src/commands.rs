@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod bundle;
 mod catalog;
 mod certs;
 mod config;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             Command::Config(command) => config::run(&context, command).await,
             Command::Validate => Box::pin(validate::run(&context)).await,
             Command::Images(command) => images::run(&context, &command),
+            Command::Bundle(command) => bundle::run(&context, command).await,
             Command::Doctor => doctor::run(&context).await,
             Command::Env(command) => env::run(&context, &command),
             Command::Completion { shell } => {

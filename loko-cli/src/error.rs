@@ -218,6 +218,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] loko_registry::driver::ClientError),
+    /// A bundle.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bundle(#[from] loko_registry::driver::BundleFileError),
     /// What only root may do is left to be done.
     #[error("only root may do this:\n{}", .commands.join("\n"))]
     #[diagnostic(
@@ -263,6 +267,7 @@ impl CliError {
             | Self::Ports { .. }
             | Self::Differs { .. }
             | Self::Edge(_)
+            | Self::Bundle(_)
             | Self::Unfit { engine: false, .. }
             | Self::Versions { .. } => exit::OTHER,
             Self::Registry(error) if error.is_not_found() => exit::OTHER,

@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod bundle;
 mod certs;
 mod commands;
 mod context;

@@ -162,6 +162,26 @@ pub fn images(environment: &Environment) -> Vec<String> {
     all
 }
 
+/// Images that run on the engine itself: the nodes', and those in front of the cluster.
+#[must_use]
+pub fn engine_images(environment: &Environment) -> Vec<String> {
+    let components = &environment.components;
+    let mut all = vec![
+        environment.cluster.kubernetes.reference(),
+        components.dnsmasq.reference(),
+        components.haproxy.reference(),
+    ];
+    if has_udp(environment) {
+        all.push(components.ingress_controller.reference());
+    }
+    all
+}
+
+fn has_udp(environment: &Environment) -> bool {
+    let mut ports = environment.enabled_workloads().flat_map(|workload| &workload.ports);
+    ports.any(|port| port.protocol == Protocol::Udp)
+}
+
 /// Every image of an environment with what it is for, known before anything is started: what a machine without a network must
 /// have. Charts name theirs only when Helm renders them, and are not in it; CoreDNS' and the pod network's are in the node image.
 #[must_use]
@@ -176,8 +196,7 @@ pub fn all_images(environment: &Environment) -> BTreeMap<String, Vec<String>> {
         add(components.haproxy.reference(), "balancer of the control planes");
     }
     add(components.ingress_controller.reference(), "Traefik");
-    let mut ports = environment.enabled_workloads().flat_map(|workload| &workload.ports);
-    if ports.any(|port| port.protocol == Protocol::Udp) {
+    if has_udp(environment) {
         add(components.ingress_controller.reference(), "UDP relay");
     }
     if components.metrics_server.enabled {
@@ -203,11 +222,16 @@ fn object(origin: &str) -> impl FnOnce(NotAnObject) -> ClusterError {
 mod tests {
     use super::*;
 
+    fn environment(yaml: &str) -> Environment {
+        let loaded = loko_config::load(yaml, &loko_config::LoadOptions::default());
+        loaded.unwrap().environment
+    }
+
     fn images(yaml: &str) -> Vec<String> {
-        let environment = loko_config::load(yaml, &loko_config::LoadOptions::default())
-            .unwrap()
-            .environment;
+        let environment = environment(yaml);
         let all = all_images(&environment);
+        let engine = engine_images(&environment);
+        assert!(engine.iter().all(|image| all.contains_key(image)), "{engine:?}");
         all.iter()
             .map(|(image, what)| format!("{image}: {}", what.join(", ")))
             .collect()
@@ -224,6 +248,15 @@ workloads:
     - {name: resting, image: ghcr.io/me/resting:1, enabled: false}
 ";
         insta::assert_snapshot!("images", images(yaml).join("\n"));
+    }
+
+    #[test]
+    fn the_engine_needs_traefik_where_udp_is_relayed() {
+        let ports = |ports: &str| {
+            let user = format!("workloads: {{user: [{{name: a, image: b, ports: [{ports}]}}]}}");
+            engine_images(&environment(&format!("name: dev\n{user}\n"))).len()
+        };
+        assert_eq!((ports("53"), ports("53/udp")), (3, 4));
     }
 
     #[test]

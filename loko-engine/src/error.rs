@@ -70,6 +70,16 @@ pub enum EngineError {
         /// The end of what it printed.
         output: String,
     },
+    /// What was to be sent could not be read on this side.
+    #[error("what goes into {into} cannot be read")]
+    #[diagnostic(code(loko::engine::input))]
+    Input {
+        /// `the engine`, or a container.
+        into: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A name is taken by something that is not ours.
     #[error("the {kind} {name} exists and is not LoKO's")]
     #[diagnostic(

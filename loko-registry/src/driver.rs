@@ -1,5 +1,6 @@
 //! The one place that talks to a registry.
 
+mod bundle;
 mod error;
 mod load;
 mod survey;
@@ -18,6 +19,7 @@ use futures_util::StreamExt as _;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+pub use bundle::{Added, Bundle, BundleFileError, BundleWriter};
 pub use error::ClientError;
 pub use load::{Loaded, Progress, load};
 pub use versions::{Datasources, VersionsError};

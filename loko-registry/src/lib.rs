@@ -13,6 +13,7 @@
 //! Everything but the module `driver` is pure: addresses, certificates and paths are arguments, files and objects come back as values.
 
 pub mod archive;
+pub mod bundle;
 pub mod distribution;
 #[cfg(feature = "driver")]
 pub mod driver;

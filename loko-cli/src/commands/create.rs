@@ -20,7 +20,7 @@ use crate::plan::{self, Effect};
 use crate::progress::Outcome;
 use crate::steps::StepReport;
 use crate::up::{self, Inputs, Observed, Options};
-use crate::{certs, output, preflight, secrets};
+use crate::{bundle, certs, output, preflight, secrets};
 
 /// What `create` did.
 #[derive(Debug, Serialize)]
@@ -40,7 +40,10 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     let started = Instant::now();
     let (source, loaded) = context.load()?;
     let environment = switched(loaded.environment, options);
-    let platform = context.platform_of(source, environment).await?;
+    let mut platform = context.platform_of(source, environment).await?;
+    if let Some(file) = &options.bundle {
+        platform = bundle::with(platform, file).await?;
+    }
     let settings = Options {
         no_kubeconfig: options.no_kubeconfig,
         no_resolver: options.no_resolver,
@@ -88,6 +91,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     } else {
         None
     };
+    bundle::into_engine(context, &platform).await?;
     // From here on there is something that `-e` can name, whether or not all of it comes up.
     if let Err(error) = context.home.remember(name, &platform.source) {
         if is_new {

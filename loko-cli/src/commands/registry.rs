@@ -214,7 +214,7 @@ fn tell_next(context: &Context, next: Option<&str>) {
 }
 
 /// Bytes for people: `1.2 GB`.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut whole, mut rest, mut unit) = (bytes, 0, 0);
     while whole >= 1000 && unit + 1 < UNITS.len() {

@@ -279,7 +279,7 @@ impl Up<'_> {
             changes.extend(plan::objects::objects(step, plan, &live, &differences));
         }
         changes.extend(of_charts);
-        let images = wanted::images(environment);
+        let images = self.node_images();
         let loads = cluster.loads(&names, &held, &images).await?;
         changes.extend(plan::objects::images("images", &loads));
         let metrics = &environment.components.metrics_server;

@@ -177,8 +177,17 @@ impl Up<'_> {
     }
 
     pub(super) async fn images(self, nodes: Nodes, line: Line) -> Stepped<()> {
-        self.load(&nodes, &wanted::images(&self.platform.environment), &line)
-            .await
+        self.load(&nodes, &self.node_images(), &line).await
+    }
+
+    /// Images that go into the nodes: those that run there, and what the bundle has besides those that loko.yaml names.
+    pub(super) fn node_images(self) -> Vec<String> {
+        let mut all = wanted::images(&self.platform.environment);
+        if let Some(bundle) = self.platform.cluster.bundle() {
+            let extra = bundle.contents().images.iter().filter(|image| image.extra);
+            all.extend(extra.map(|image| image.reference.clone()));
+        }
+        all
     }
 
     pub(super) async fn load(self, nodes: &Nodes, images: &[String], line: &Line) -> Stepped<()> {
@@ -187,7 +196,7 @@ impl Up<'_> {
         let loaded = self.platform.cluster.load_images(&names, images, told).await?;
         Ok((
             (),
-            changed(loaded > 0, || format!("loaded {loaded} images from the engine")),
+            changed(loaded > 0, || format!("loaded {loaded} images")),
         ))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -11,6 +12,7 @@ use loko_engine::container::{ContainerChange, compare};
 use loko_engine::driver::{ExecSpec, File};
 use loko_engine::subnet::{self, Division};
 use loko_engine::{ContainerFacts, ContainerSpec, Engine, EngineError, NetworkSpec, labels};
+use loko_registry::driver::Bundle;
 
 use super::KubeApi;
 use crate::error::ClusterError;
@@ -29,6 +31,7 @@ const API_LIMIT: Duration = Duration::from_mins(4);
 pub struct Cluster {
     engine: Engine,
     environment: Environment,
+    pub(super) bundle: Option<Arc<Bundle>>,
 }
 
 /// A node as it was found.
@@ -50,7 +53,18 @@ impl Cluster {
     /// The cluster of an environment.
     #[must_use]
     pub fn new(engine: Engine, environment: Environment) -> Self {
-        Self { engine, environment }
+        Self {
+            engine,
+            environment,
+            bundle: None,
+        }
+    }
+
+    /// The same with a bundle that nodes get its images from.
+    #[must_use]
+    pub fn with_bundle(mut self, bundle: Arc<Bundle>) -> Self {
+        self.bundle = Some(bundle);
+        self
     }
 
     /// The engine.

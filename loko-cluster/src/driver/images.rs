@@ -1,11 +1,15 @@
-//! Images into nodes: what the engine has is streamed, what it lacks the nodes pull themselves.
+//! Images into nodes: what a bundle or the engine has is streamed, what they lack the nodes pull themselves.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use futures_util::future::try_join_all;
+use loko_engine::EngineError;
 use loko_engine::driver::ExecSpec;
 use loko_engine::image::canonical;
+use loko_registry::driver::Bundle;
 
 use super::Cluster;
 use crate::error::ClusterError;
@@ -24,8 +28,8 @@ impl Cluster {
         Ok(listed.text().lines().map(str::to_owned).collect())
     }
 
-    /// Streams those of `images` that the engine has and a node lacks into that node, all of them as one archive: layers
-    /// that they share are read, sent and unpacked once. `told` hears the names. Returns how many were streamed.
+    /// Streams those of `images` that the bundle or the engine has and a node lacks into that node, all of them as one archive:
+    /// layers that they share are read, sent and unpacked once. `told` hears the names. Returns how many were streamed.
     pub async fn load_images(
         &self,
         nodes: &[String],
@@ -46,12 +50,12 @@ impl Cluster {
             let names: Vec<&str> = loads.iter().map(|(image, _)| image.as_str()).collect();
             told(&names.join(", "));
         }
-        try_join_all(wanted.iter().map(|(node, lacking)| self.load(node, lacking))).await?;
+        try_join_all(wanted.iter().map(|(node, lacking)| self.send(node, lacking))).await?;
         Ok(wanted.iter().map(|(_, lacking)| lacking.len()).sum())
     }
 
-    /// Those of `images` that the engine has, in the order given, each with the nodes that lack it. `held` are the images in
-    /// each of `nodes` ([`Self::images_in`]).
+    /// Those of `images` that the bundle or the engine has, in the order given, each with the nodes that lack it. `held` are the
+    /// images in each of `nodes` ([`Self::images_in`]).
     pub async fn loads(
         &self,
         nodes: &[String],
@@ -69,8 +73,8 @@ impl Cluster {
         let loads = loads
             .filter(|(_, lacking)| !lacking.is_empty())
             .map(|(image, lacking)| async move {
-                let found = self.engine().image(image).await?;
-                Ok::<_, ClusterError>(found.map(|_| (image.clone(), lacking)))
+                let there = self.is_bundled(image) || self.engine().image(image).await?.is_some();
+                Ok::<_, ClusterError>(there.then(|| (image.clone(), lacking)))
             });
         Ok(try_join_all(loads).await?.into_iter().flatten().collect())
     }
@@ -78,8 +82,47 @@ impl Cluster {
     /// Streams images that the engine has into a node, whether or not the node has some of these names.
     pub async fn load(&self, node: &str, images: &[String]) -> Result<(), ClusterError> {
         let archive = self.engine().export_images(images);
-        let spec = ExecSpec::new(["ctr", "-n", "k8s.io", "images", "import", "-"]).within(IMPORT_LIMIT);
-        self.engine().exec_ok_with_input(node, &spec, archive).await?;
+        self.engine().exec_ok_with_input(node, &import(), archive).await?;
         Ok(())
     }
+
+    /// Those of the bundle from there, at the same time as the others from the engine.
+    async fn send(&self, node: &str, images: &[String]) -> Result<(), ClusterError> {
+        let (bundled, others): (Vec<String>, Vec<String>) =
+            images.iter().cloned().partition(|image| self.is_bundled(image));
+        let of_engine = async {
+            if others.is_empty() {
+                return Ok(());
+            }
+            self.load(node, &others).await
+        };
+        let of_bundle = async {
+            let Some(bundle) = self.bundle.as_ref().filter(|_| !bundled.is_empty()) else {
+                return Ok(());
+            };
+            let names = bundled.iter().map(|image| canonical(image)).collect();
+            let archive = bundle.stream(names).map_err(|source| EngineError::Input {
+                into: node.to_owned(),
+                source: Box::new(source),
+            });
+            self.engine().exec_ok_with_input(node, &import(), archive).await?;
+            Ok(())
+        };
+        futures_util::try_join!(of_engine, of_bundle).map(|((), ())| ())
+    }
+
+    fn is_bundled(&self, image: &str) -> bool {
+        let bundle = self.bundle.as_ref();
+        bundle.is_some_and(|bundle| bundle.contents().image(&canonical(image)).is_some())
+    }
+
+    /// The bundle that nodes get images from.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&Arc<Bundle>> {
+        self.bundle.as_ref()
+    }
+}
+
+fn import() -> ExecSpec {
+    ExecSpec::new(["ctr", "-n", "k8s.io", "images", "import", "-"]).within(IMPORT_LIMIT)
 }

@@ -1,12 +1,19 @@
-//! Images: look, pull, stream out.
+//! Images: look, pull, stream out and in.
 
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::body_try_stream;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::{Engine, innermost, optional, refused};
 use crate::error::EngineError;
 use crate::image::ImageFacts;
+
+/// Limit until an archive of images is taken.
+const IMPORT_LIMIT: Duration = Duration::from_mins(15);
 
 impl Engine {
     /// The image, where the engine has it.
@@ -50,6 +57,30 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// Takes the images of an archive, as `docker save` writes it or as an OCI image layout.
+    pub async fn import_images(
+        &self,
+        archive: impl Stream<Item = Result<Bytes, EngineError>> + Send + 'static,
+    ) -> Result<(), EngineError> {
+        // The engine hears only that the body ended; why is kept here.
+        let unread = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&unread);
+        let body = archive.map_err(move |error| {
+            let text = error.to_string();
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            std::io::Error::other(text)
+        });
+        let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        // It answers when it has read all.
+        let patient = self.docker.clone().with_timeout(IMPORT_LIMIT);
+        let answers = patient.import_image(options, body_try_stream(body), None);
+        let ended = answers.try_for_each(|_| std::future::ready(Ok(()))).await;
+        if let Some(error) = unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        ended.map_err(refused("load images into the engine"))
     }
 
     /// The images as one archive, as `docker save` writes it: layers that they share are in it once.

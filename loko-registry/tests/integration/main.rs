@@ -4,6 +4,8 @@
 mod auth;
 #[cfg(feature = "driver")]
 mod bed;
+#[cfg(feature = "driver")]
+mod bundle;
 mod hosts;
 mod images;
 #[cfg(feature = "driver")]
