@@ -154,6 +154,49 @@ mod tests {
         assert_eq!(third.authority_pem, first.authority_pem);
     }
 
+    /// Every file below a directory, with what is in it.
+    fn files(directory: &camino::Utf8Path) -> std::collections::BTreeMap<Utf8PathBuf, Vec<u8>> {
+        let mut all = std::collections::BTreeMap::new();
+        for entry in directory.read_dir_utf8().unwrap() {
+            let path = entry.unwrap().into_path();
+            if path.is_dir() {
+                all.extend(files(&path));
+            } else {
+                all.insert(path.clone(), fs_err::read(&path).unwrap());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_clock_far_ahead_renews_what_it_can_and_leaves_every_file_whole_where_it_cannot() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(directory.path().to_owned()).unwrap();
+        let environment = loko_config::load("name: dev\n", &loko_config::LoadOptions::default())
+            .unwrap()
+            .environment;
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let at = |days: i64| {
+            let when = now + jiff::SignedDuration::from_hours(24 * days);
+            ensure(&Home::new(&root), &environment, Mode::Ensure, when)
+        };
+        let first = at(0).unwrap();
+        // No other clock than the one that was given has a say: this one stood still a year ago, or runs a year ahead.
+        assert_eq!(at(30).unwrap().issued, None);
+        let later = at(365).unwrap();
+        assert!(later.issued.is_some_and(|reason| reason.contains("it ends at")));
+        assert_eq!(later.authority_pem, first.authority_pem);
+        assert_eq!(at(365).unwrap().issued, None);
+        let before = files(&root);
+        for days in [365 * 200, -3650] {
+            let error = at(days).unwrap_err();
+            assert!(error.to_string().contains("is valid from"), "{error}");
+            assert_eq!(files(&root), before);
+        }
+        // Set right again, it goes on.
+        assert_eq!(at(365).unwrap().issued, None);
+    }
+
     #[test]
     fn a_look_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();

@@ -44,6 +44,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     #[diagnostic(code(loko::registry::source), help("see `registry.mirroring.sources` in loko.yaml"))]
     RegistrySource(#[from] loko_registry::SourceError),
+    /// An authority for nodes.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Authority(#[from] loko_cluster::authorities::AuthorityError),
     /// The catalogue, or a use of it.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -256,6 +260,7 @@ impl CliError {
             | Self::NoEnvironment { .. }
             | Self::Configuration(_)
             | Self::RegistrySource(_)
+            | Self::Authority(_)
             | Self::Edit(_)
             | Self::Catalogue(_)
             | Self::Expand(_)

@@ -91,9 +91,17 @@ pub(crate) fn options(source: &Source, home: &Home, strict: bool) -> LoadOptions
         other_domains: other_domains(source, home),
         // A catalogue that cannot be read is said where it is used.
         catalogue: crate::context::catalogue(home).ok().map(|catalogue| catalogue.ports()),
+        directory: directory(source, home).map(Utf8PathBuf::into_string),
         strict,
         ..LoadOptions::default()
     }
+}
+
+/// Where a loko.yaml is, or where one that was applied was then: relative paths in it start there.
+pub(crate) fn directory(source: &Source, home: &Home) -> Option<Utf8PathBuf> {
+    let path = home.origin_of(&source.path).unwrap_or_else(|| source.path.clone());
+    let whole = path.canonicalize_utf8().unwrap_or(path);
+    Some(whole.parent()?.to_owned()).filter(|directory| directory.is_absolute())
 }
 
 /// A warning of its own, since only the host can tell.
@@ -132,6 +140,20 @@ mod tests {
         fs_err::create_dir_all(&deep).unwrap();
         fs_err::write(root.join("a").join(FILE), "name: a\n").unwrap();
         assert_eq!(upwards(&deep), Some(root.join("a").join(FILE)));
+    }
+
+    #[test]
+    fn relative_paths_start_where_the_file_was_that_was_applied() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(directory.path().canonicalize().unwrap()).unwrap();
+        fs_err::create_dir_all(root.join("shop")).unwrap();
+        fs_err::write(root.join("shop").join(FILE), "name: dev\n").unwrap();
+        let home = Home::new(root.join("home"));
+        let written = read(root.join("shop").join(FILE)).unwrap();
+        assert_eq!(super::directory(&written, &home), Some(root.join("shop")));
+        home.remember("dev", &written).unwrap();
+        let kept = applied(&home, "dev").unwrap();
+        assert_eq!(super::directory(&kept, &home), Some(root.join("shop")));
     }
 
     #[test]

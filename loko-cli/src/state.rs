@@ -84,6 +84,15 @@ impl Home {
         self.environment(name).join("origin")
     }
 
+    /// Where a loko.yaml came from that is kept here as it was applied; `None` of any other file.
+    pub(crate) fn origin_of(&self, file: &Utf8Path) -> Option<Utf8PathBuf> {
+        let name = file.parent()?.file_name()?;
+        if file != self.applied(name) {
+            return None;
+        }
+        Some(read(&self.origin(name)).ok()??.into())
+    }
+
     /// Keeps the loko.yaml that is applied, and where it is.
     pub(crate) fn remember(&self, name: &str, source: &Source) -> Result<(), CliError> {
         let applied = self.applied(name);

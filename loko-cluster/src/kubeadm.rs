@@ -221,6 +221,42 @@ cluster:
         }
     }
 
+    /// What is written has been read since 1.31 and needs nothing newer, so no version gets a configuration of its own. Older ones are
+    /// refused when loko.yaml is loaded.
+    #[test]
+    fn every_version_gets_the_same_configuration() {
+        let of = |minor: u8| {
+            let tag = format!("v1.{minor}.0");
+            let yaml = format!("name: dev\ncluster: {{kubernetes: {{tag: {tag}}}, kube-proxy-mode: nftables}}\n");
+            let text = rendered(&yaml, true);
+            assert!(text.contains(&format!("kubernetesVersion: \"{tag}\"")), "{text}");
+            text.replace(&tag, "")
+        };
+        let oldest = of(31);
+        for minor in 32..=37 {
+            assert_eq!(of(minor), oldest, "1.{minor}");
+        }
+        let kinds: Vec<&str> = oldest
+            .lines()
+            .filter_map(|line| line.strip_prefix("apiVersion: "))
+            .collect();
+        assert_eq!(kinds[..3], ["kubeadm.k8s.io/v1beta4"; 3]);
+        assert_eq!(
+            kinds[3..],
+            ["kubelet.config.k8s.io/v1beta1", "kubeproxy.config.k8s.io/v1alpha1"]
+        );
+        let old = loko_config::load(
+            "name: dev\ncluster: {kubernetes: {tag: v1.30.9}}\n",
+            &loko_config::LoadOptions::default(),
+        );
+        let problems = old.unwrap_err();
+        assert_eq!(
+            problems.list()[0].code(),
+            "loko::config::old_kubernetes",
+            "{problems:?}"
+        );
+    }
+
     #[test]
     fn a_token_has_the_form_that_kubernetes_checks() {
         let token = token([255; 22]);

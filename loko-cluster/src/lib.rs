@@ -10,6 +10,7 @@
 
 pub mod addresses;
 pub mod allocation;
+pub mod authorities;
 pub mod balancer;
 pub mod catalogue;
 pub mod certificates;

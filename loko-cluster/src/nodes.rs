@@ -12,6 +12,8 @@ use loko_engine::{
 };
 use serde::Serialize;
 
+use crate::authorities;
+
 /// The network of all environments.
 pub const NETWORK: &str = "loko";
 /// Where the API listens inside a node.
@@ -135,6 +137,8 @@ pub struct NodeInput<'a> {
     pub api_port: NonZeroU16,
     /// Proxy variables, `NO_PROXY` already extended; both spellings.
     pub proxy: BTreeMap<String, String>,
+    /// Files with authorities that it trusts besides the public ones, by their paths in it ([`crate::authorities::files`]).
+    pub authorities: BTreeMap<String, Vec<u8>>,
     /// The registry's volume and where it is mounted in the first control plane, where there is a registry.
     pub registry_volume: Option<(String, String)>,
     /// The volume with the workloads' data, which every node mounts at [`crate::storage::DATA_PATH`].
@@ -150,6 +154,7 @@ pub fn container(environment: &Environment, node: &Node, input: &NodeInput<'_>) 
     // Passed on empty as kind does: the entry point chooses the snapshotter by the file system below it.
     let mut env = BTreeMap::from([("KIND_EXPERIMENTAL_CONTAINERD_SNAPSHOTTER".to_owned(), String::new())]);
     env.extend(input.proxy.clone());
+    env.extend(authorities::mark(&input.authorities).map(|mark| (authorities::MARK.to_owned(), mark)));
     let mut mounts = vec![
         Mount::Anonymous {
             target: "/var".to_owned(),

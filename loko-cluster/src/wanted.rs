@@ -1,6 +1,6 @@
 //! Every object that an environment wants in its cluster, from values alone: what `create` applies and `--dry-run` prints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
@@ -144,22 +144,69 @@ fn registry(environment: &Environment, input: &WantedInput<'_>) -> Result<Vec<Ma
         .collect()
 }
 
+/// An image, and the nodes that run what is made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeImage {
+    /// As loko.yaml writes it.
+    pub image: String,
+    /// Names of nodes.
+    pub nodes: BTreeSet<String>,
+}
+
+impl NodeImage {
+    /// An image for every node.
+    #[must_use]
+    pub fn everywhere(environment: &Environment, image: String) -> Self {
+        let nodes = nodes::names(environment).map(|(name, ..)| name).collect();
+        Self { image, nodes }
+    }
+
+    /// An image for the nodes that have a label of ours.
+    fn labelled(environment: &Environment, image: String, label: &str) -> Self {
+        let has = |role, index| {
+            scheduling::node(&environment.cluster.nodes, role, index)
+                .labels
+                .contains_key(label)
+        };
+        let nodes = nodes::names(environment).filter(|(_, role, index)| has(*role, *index));
+        Self {
+            image,
+            nodes: nodes.map(|(name, ..)| name).collect(),
+        }
+    }
+}
+
 /// Images that nodes run, those first that are waited for first, without metrics-server's, which nothing waits for.
 /// CoreDNS' and the pod network's are in the node image.
 #[must_use]
-pub fn images(environment: &Environment) -> Vec<String> {
-    let mut all = vec![environment.components.ingress_controller.reference()];
-    for workload in environment.enabled_workloads() {
-        for image in workloads::images(workload) {
-            if !all.contains(&image) {
-                all.push(image);
-            }
+pub fn images(environment: &Environment) -> Vec<NodeImage> {
+    let of_component = |image| NodeImage::labelled(environment, image, scheduling::RUNS_COMPONENTS);
+    let mut all = vec![of_component(environment.components.ingress_controller.reference())];
+    let of_workloads = environment.enabled_workloads().flat_map(workloads::images);
+    all.extend(of_workloads.map(|image| NodeImage::labelled(environment, image, scheduling::RUNS_WORKLOADS)));
+    if let Ok(Some(registry)) = RegistrySpec::of(environment) {
+        // It stands where its volume is.
+        all.push(NodeImage {
+            image: registry.reference(),
+            nodes: nodes::names(environment).take(1).map(|(name, ..)| name).collect(),
+        });
+    }
+    let mut each: Vec<NodeImage> = Vec::new();
+    for image in all {
+        match each.iter_mut().find(|other| other.image == image.image) {
+            Some(same) => same.nodes.extend(image.nodes),
+            None => each.push(image),
         }
     }
-    if let Ok(Some(registry)) = RegistrySpec::of(environment) {
-        all.push(registry.reference());
-    }
-    all
+    each
+}
+
+/// metrics-server's image, where it is enabled.
+#[must_use]
+pub fn metrics_image(environment: &Environment) -> Option<NodeImage> {
+    let component = &environment.components.metrics_server;
+    let image = || NodeImage::labelled(environment, component.reference(), scheduling::RUNS_COMPONENTS);
+    component.enabled.then(image)
 }
 
 /// Images that run on the engine itself: the nodes', and those in front of the cluster.
@@ -257,6 +304,37 @@ workloads:
             engine_images(&environment(&format!("name: dev\n{user}\n"))).len()
         };
         assert_eq!((ports("53"), ports("53/udp")), (3, 4));
+    }
+
+    #[test]
+    fn an_image_goes_to_the_nodes_that_run_it() {
+        let yaml = "name: dev
+cluster: {nodes: {workers: 2}}
+workloads: {user: [{name: a, image: one}, {name: b, image: two}, {name: c, image: one}]}
+";
+        let ends = |image: &NodeImage| {
+            let nodes = image.nodes.iter().map(|node| node.trim_start_matches("loko-dev-"));
+            format!("{} → {}", image.image, nodes.collect::<Vec<_>>().join(" "))
+        };
+        let of = |yaml: &str| -> Vec<String> { super::images(&environment(yaml)).iter().map(ends).collect() };
+        insta::assert_snapshot!("images-of-nodes", of(yaml).join("\n"));
+        // Where the control planes run workloads, and the workers components, every node gets all but the registry's.
+        let shared = "name: dev
+cluster:
+  nodes:
+    workers: 1
+    scheduling: {control-plane: {isolate-internal-components: false}, workers: {isolate-workloads: false}}
+workloads: {user: [{name: a, image: one}]}
+";
+        insta::assert_snapshot!("images-of-nodes-that-run-all", of(shared).join("\n"));
+        let metrics = metrics_image(&environment(yaml)).unwrap();
+        assert_eq!(metrics.nodes, BTreeSet::from(["loko-dev-control-plane".to_owned()]));
+        assert_eq!(
+            metrics_image(&environment(
+                "name: dev\ncomponents: {metrics-server: {enabled: false}}\n"
+            )),
+            None
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct LoadOptions {
     /// The catalogue's entries with their own ports. A `workloads.system` name outside of it is a problem, and the
     /// ports count for clashes. None: not checked.
     pub catalogue: Option<BTreeMap<WorkloadName, Vec<(NonZeroU16, Protocol)>>>,
+    /// The directory of the file: relative paths of `cluster` are relative to it. None: they stay as they are.
+    pub directory: Option<String>,
     /// Whether warnings stop the load.
     pub strict: bool,
 }

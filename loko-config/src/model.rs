@@ -47,6 +47,9 @@ pub struct Cluster {
     pub kube_proxy_mode: KubeProxyMode,
     /// Directories of the host that every node sees.
     pub extra_mounts: Vec<ExtraMount>,
+    /// Files on this host with certificates of authorities, PEM, that nodes trust besides the public ones. Relative paths are
+    /// relative to loko.yaml.
+    pub extra_cas: Vec<String>,
     /// Patches of kubeadm's configuration, each one YAML document with its `kind`, as kind's `kubeadmConfigPatches`.
     pub kubeadm_patches: Vec<String>,
 }

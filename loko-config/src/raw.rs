@@ -73,6 +73,9 @@ section! {
         kube_proxy_mode "kube-proxy-mode": KubeProxyMode, default(KubeProxyMode::Iptables);
         /// Directories of the engine's machine that every node sees.
         extra_mounts "extra-mounts": Vec<Spanned<RawMount>>, default(Vec::new());
+        /// Files on this host with certificates of authorities, PEM, that nodes trust besides the public ones, when they pull
+        /// images: a proxy's that opens TLS, a company's registry's. A relative path is relative to this file.
+        extra_cas "extra-cas": Vec<Spanned<String>>, default(Vec::new());
         /// Patches of kubeadm's configuration, each one YAML document with its `kind`, as kind's `kubeadmConfigPatches`.
         kubeadm_patches "kubeadm-patches": Vec<Spanned<String>>, default(Vec::new());
     }

@@ -63,7 +63,7 @@ pub(crate) fn resolve(raw: &RawFile, options: &LoadOptions, cx: &mut Cx<'_>) -> 
     let registry = registry(&raw.registry.value, &raw.components.value, cx);
     let environment = Environment {
         name,
-        cluster: cluster(&raw.cluster.value, cx),
+        cluster: cluster(&raw.cluster.value, options.directory.as_deref(), cx),
         network: network(&raw.network.value),
         components: components(&raw.components.value, registry.enabled, cx),
         registry,
@@ -182,19 +182,20 @@ fn cause(kind: MistakeKind) -> Cause {
     }
 }
 
-fn cluster(raw: &RawCluster, cx: &mut Cx<'_>) -> Cluster {
+fn cluster(raw: &RawCluster, directory: Option<&str>, cx: &mut Cx<'_>) -> Cluster {
     let kubernetes = &raw.kubernetes.value;
     let mounts = raw.extra_mounts.value.iter().filter_map(|mount| {
         let mount = &mount.value;
         let container_path = mount.container_path.as_ref()?;
         absolute(container_path, cx);
         Some(ExtraMount {
-            host_path: mount.host_path.as_ref()?.value.clone(),
+            host_path: rooted(&mount.host_path.as_ref()?.value, directory),
             container_path: container_path.value.clone(),
             read_only: mount.read_only.value,
         })
     });
     let extra_mounts = mounts.collect();
+    let authorities = raw.extra_cas.value.iter().map(|path| rooted(&path.value, directory));
     for patch in &raw.kubeadm_patches.value {
         if crate::yaml::parse(&patch.value)
             .root
@@ -215,6 +216,7 @@ fn cluster(raw: &RawCluster, cx: &mut Cx<'_>) -> Cluster {
         service_subnet: raw.service_subnet.value,
         kube_proxy_mode: raw.kube_proxy_mode.value,
         extra_mounts,
+        extra_cas: authorities.collect(),
         kubeadm_patches: raw
             .kubeadm_patches
             .value
@@ -461,6 +463,18 @@ fn absolute(path: &Spanned<String>, cx: &mut Cx<'_>) {
     if !path.value.starts_with('/') {
         bad_value(cx, path, "is no absolute path", "a path that starts with `/`");
     }
+}
+
+/// A path of the file's author: relative ones start where the file is.
+fn rooted(path: &str, directory: Option<&str>) -> String {
+    let Some(directory) = directory.filter(|_| !path.starts_with('/')) else {
+        return path.to_owned();
+    };
+    let below = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    std::iter::once(directory.trim_end_matches('/'))
+        .chain(below)
+        .collect::<Vec<_>>()
+        .join("/")
 }
 
 fn url(cx: &mut Cx<'_>, text: &Spanned<String>, schemes: &[&str]) {

@@ -54,6 +54,17 @@ impl Shown {
         self.tree.to_json()
     }
 
+    /// For machines: under `values` the whole, as [`Self::to_json`] gives it, and under `from` where each value comes from, by its
+    /// path: `"default"`, or `{"file": {"line": 2, "column": 11}}`.
+    #[must_use]
+    pub fn with_origins(&self) -> Json {
+        let from = self.lines.iter().map(|line| {
+            let origin = serde_json::to_value(line.origin).unwrap_or_default();
+            (line.path.clone(), origin)
+        });
+        serde_json::json!({"values": self.to_json(), "from": from.collect::<serde_json::Map<_, _>>()})
+    }
+
     /// The whole as YAML, each value with a comment that says where it comes from. Loads to the same environment.
     #[must_use]
     pub fn to_yaml(&self) -> String {

@@ -33,6 +33,8 @@ pub struct EngineFacts {
     pub storage_driver: String,
     /// Whether it is Podman behind Docker's API.
     pub podman: bool,
+    /// Drivers of networks that it has: `bridge`, `macvlan`, …
+    pub network_drivers: Vec<String>,
     /// Its clock when it was asked, RFC 3339; empty where it does not say.
     pub time: String,
     /// Where it keeps images and volumes, on the machine that it runs on.

@@ -277,7 +277,10 @@ impl Parts {
         let of_id = self.documents.get(id).and_then(|bytes| described(id, bytes));
         of_id
             .or_else(|| {
-                let mut all = self.documents.iter().filter_map(|(digest, bytes)| described(digest, bytes));
+                let mut all = self
+                    .documents
+                    .iter()
+                    .filter_map(|(digest, bytes)| described(digest, bytes));
                 all.find(|(manifest, _)| matches!(manifest, Manifest::Image(image) if image.config.digest == *id))
             })
             .map(|(_, descriptor)| descriptor)

@@ -95,7 +95,12 @@ fn set(context: &Context, path: &str, value: &str) -> Result<(), CliError> {
 fn show(context: &Context) -> Result<(), CliError> {
     let (_, loaded) = context.load()?;
     let shown = loaded.shown();
-    output::formatted(context.global.output, &shown.to_json(), || {
+    // YAML has comments for it, and can be loaded as it stands.
+    if context.global.output == Format::Yaml {
+        output::data(&shown.to_yaml());
+        return Ok(());
+    }
+    output::formatted(context.global.output, &shown.with_origins(), || {
         let rows = shown.lines.iter().map(|line| {
             let value = line
                 .value

@@ -1,5 +1,6 @@
 //! `loko diff`, and `create --dry-run`: what create would do, from what is there.
 
+use camino::Utf8PathBuf;
 use loko_config::{Environment, LoadOptions};
 
 use crate::args::Diff;
@@ -8,7 +9,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::plan::Plan;
 use crate::up::{self, Observed, Options};
-use crate::{preflight, state};
+use crate::{find, preflight, state};
 
 /// Prints the plan; fails where it is not empty, as `diff` does.
 pub(crate) async fn run(context: &Context, options: Diff) -> Result<(), CliError> {
@@ -51,6 +52,7 @@ pub(crate) async fn show(
 pub(crate) fn before(context: &Context, platform: &Platform) -> Result<Option<Environment>, CliError> {
     let text = state::read(&context.home.applied(platform.environment.name.as_str()))?;
     let options = LoadOptions {
+        directory: find::directory(&platform.source, &context.home).map(Utf8PathBuf::into_string),
         environment_variables: std::env::vars().collect(),
         ..LoadOptions::default()
     };

@@ -58,6 +58,7 @@ fn podman(facts: &EngineFacts) -> Vec<Finding> {
          only with KIND_EXPERIMENTAL_PROVIDER=podman, and short image names need a search list",
         "after a reboot run `loko start`; write image names in full (docker.io/library/nginx)",
     )];
+    all.extend(cni(facts));
     if facts.rootless {
         all.push(Finding::warning(
             "podman",
@@ -67,6 +68,32 @@ fn podman(facts: &EngineFacts) -> Vec<Finding> {
         ));
     }
     all
+}
+
+/// Podman before 5 may make its networks with CNI, which refuses the addresses of nodes: they are pinned outside of the range that the
+/// network gives out itself (seen with 4.3.1). Behind Docker's API only the list of drivers tells: of CNI it has `ipvlan`, of netavark
+/// from 4.6 on as well.
+fn cni(facts: &EngineFacts) -> Option<Finding> {
+    let mut numbers = facts.version.split('.').map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next()?, numbers.next()?);
+    let ipvlan = facts.network_drivers.iter().any(|driver| driver == "ipvlan");
+    if version >= (5, 0) || !ipvlan {
+        return None;
+    }
+    let why = "CNI refuses the fixed addresses that nodes have: `failed to allocate all requested IPs`";
+    let remedy = "install Podman 5; or write `network_backend = \"netavark\"` under `[network]` in /etc/containers/containers.conf, \
+                  then `podman system reset`, which removes all its containers and images";
+    Some(if version < (4, 6) {
+        Finding::failure(
+            "podman",
+            format!("Podman {} makes networks with CNI", facts.version),
+            why,
+            remedy,
+        )
+    } else {
+        let found = format!("Podman {} may make networks with CNI", facts.version);
+        Finding::warning("podman", found, why, remedy)
+    })
 }
 
 /// What kind asks of an engine without root (kind: `pkg/cluster/internal/create`).

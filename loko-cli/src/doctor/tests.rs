@@ -167,6 +167,35 @@ fn an_engine_that_does_not_answer_is_the_first_thing_told() {
 }
 
 #[test]
+fn what_does_not_work_with_podman_is_said() {
+    let verdict = |version: &str, drivers: &[&str]| {
+        let mut facts = sound();
+        let engine = &mut engine(&mut facts).facts;
+        engine.podman = true;
+        version.clone_into(&mut engine.version);
+        engine.network_drivers = drivers.iter().map(|driver| (*driver).to_owned()).collect();
+        level(&facts, "podman")
+    };
+    let (netavark, cni) = (["bridge", "macvlan"], ["bridge", "macvlan", "ipvlan"]);
+    // As Debian 12 has it, recorded in loko-engine/tests/fixtures.
+    assert_eq!(verdict("4.3.1", &cni), Some(Level::Failure));
+    assert_eq!(verdict("4.3.1", &netavark), Some(Level::Warning));
+    assert_eq!(verdict("4.9.3", &cni), Some(Level::Warning));
+    assert_eq!(verdict("5.4.0", &cni), Some(Level::Warning));
+    let mut facts = sound();
+    let podman = &mut engine(&mut facts).facts;
+    (podman.podman, podman.version) = (true, "4.3.1".to_owned());
+    podman.network_drivers = vec!["ipvlan".to_owned()];
+    let CliError::Unfit { findings, .. } = refuse(&judge(&facts)).unwrap_err() else {
+        panic!("a machine that is unfit");
+    };
+    assert!(
+        findings[0].contains("Podman 4.3.1 makes networks with CNI"),
+        "{findings:?}"
+    );
+}
+
+#[test]
 fn each_limit_has_its_edge() {
     type Change<'a> = &'a dyn Fn(&mut Facts);
     let with = |change: &dyn Fn(&mut Facts)| {

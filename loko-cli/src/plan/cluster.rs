@@ -80,6 +80,12 @@ pub(crate) fn settings(before: &Environment, now: &Environment) -> Vec<Change> {
         "mounts are of a container's making",
     );
     differs(
+        "cluster.extra-cas",
+        listed(&old.extra_cas),
+        listed(&new.extra_cas),
+        "containerd reads them when a node starts",
+    );
+    differs(
         "cluster.kubeadm-patches",
         patches(before),
         patches(now),

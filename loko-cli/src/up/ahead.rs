@@ -282,9 +282,9 @@ impl Up<'_> {
         let images = self.node_images();
         let loads = cluster.loads(&names, &held, &images).await?;
         changes.extend(plan::objects::images("images", &loads));
-        let metrics = &environment.components.metrics_server;
-        if metrics.enabled && !images.contains(&metrics.reference()) {
-            let loads = cluster.loads(&names, &held, &[metrics.reference()]).await?;
+        let metrics = wanted::metrics_image(environment).filter(|image| !images.contains(image));
+        if let Some(metrics) = metrics {
+            let loads = cluster.loads(&names, &held, &[metrics]).await?;
             changes.extend(plan::objects::images("metrics", &loads));
         }
         changes.extend(plan::cluster::marks(&marks));

@@ -11,6 +11,7 @@ use loko_cluster::nodes::{NETWORK, NodeInput, Role};
 use loko_cluster::plan::LiveObject;
 use loko_cluster::scheduling::NodeMarks;
 use loko_cluster::secrets::Secrets;
+use loko_cluster::wanted::NodeImage;
 use loko_cluster::{ClusterError, ObjectKey, scheduling, storage, wanted};
 use loko_engine::container::ContainerChange;
 use loko_engine::labels;
@@ -94,8 +95,11 @@ impl Up<'_> {
         let token = fresh_token()?;
         let made = states.iter().map(|state| {
             let marks = scheduling::node(&platform.environment.cluster.nodes, state.node.role, state.node.index);
-            let token = &token;
-            async move { cluster.ensure_node(state, self.first, token, &marks).await }
+            let (token, input) = (&token, &input);
+            async move {
+                let authorities = &input.authorities;
+                cluster.ensure_node(state, self.first, token, &marks, authorities).await
+            }
         });
         futures_util::future::try_join_all(made).await?;
         let started = states.iter().filter(|state| state.change != ContainerChange::Nothing);
@@ -116,6 +120,7 @@ impl Up<'_> {
                 .cluster
                 .proxies(&observed.containers, &shell, division.subnet)
                 .await?,
+            authorities: authorities(&platform.environment.cluster.extra_cas)?,
             registry_volume: Some((registry::volume(name), registry::DATA_PATH.to_owned())),
             data_volume: Some(storage::volume(name.as_str())),
         })
@@ -180,24 +185,22 @@ impl Up<'_> {
         self.load(&nodes, &self.node_images(), &line).await
     }
 
-    /// Images that go into the nodes: those that run there, and what the bundle has besides those that loko.yaml names.
-    pub(super) fn node_images(self) -> Vec<String> {
-        let mut all = wanted::images(&self.platform.environment);
+    /// Images that go into nodes: into each those that run there, and into all what the bundle has besides those that loko.yaml names.
+    pub(super) fn node_images(self) -> Vec<NodeImage> {
+        let environment = &self.platform.environment;
+        let mut all = wanted::images(environment);
         if let Some(bundle) = self.platform.cluster.bundle() {
             let extra = bundle.contents().images.iter().filter(|image| image.extra);
-            all.extend(extra.map(|image| image.reference.clone()));
+            all.extend(extra.map(|image| NodeImage::everywhere(environment, image.reference.clone())));
         }
         all
     }
 
-    pub(super) async fn load(self, nodes: &Nodes, images: &[String], line: &Line) -> Stepped<()> {
+    pub(super) async fn load(self, nodes: &Nodes, images: &[NodeImage], line: &Line) -> Stepped<()> {
         let names: Vec<String> = nodes.iter().map(|state| state.node.name.clone()).collect();
         let told = |image: &str| line.tell(&format!("loading {image}"));
         let loaded = self.platform.cluster.load_images(&names, images, told).await?;
-        Ok((
-            (),
-            changed(loaded > 0, || format!("loaded {loaded} images")),
-        ))
+        Ok(((), changed(loaded > 0, || format!("loaded {loaded} images"))))
     }
 
     pub(super) async fn workers(self, nodes: Nodes, api: Api, line: Line) -> Stepped<()> {
@@ -282,6 +285,19 @@ impl Up<'_> {
             }),
         ))
     }
+}
+
+/// The files of `cluster.extra-cas`, for nodes.
+fn authorities(paths: &[String]) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
+    let read = paths.iter().map(|path| match fs_err::read(path) {
+        Ok(bytes) => Ok((path.clone(), bytes)),
+        Err(source) => Err(CliError::File {
+            action: "read",
+            path: Utf8PathBuf::from(path),
+            source,
+        }),
+    });
+    Ok(loko_cluster::authorities::files(&read.collect::<Result<Vec<_>, _>>()?)?)
 }
 
 /// The user's kubeconfig, and what it should be; `None` where it is that.

@@ -208,11 +208,9 @@ impl Up<'_> {
 
     /// metrics-server comes last, and is not waited for: nothing else needs it, and it takes work from what is waited for.
     pub(super) async fn metrics(self, (api, there): Api, nodes: Nodes, line: Line) -> Stepped<()> {
-        let environment = &self.platform.environment;
         let plan = self.metrics_ahead(&there)?;
-        if environment.components.metrics_server.enabled {
-            self.load(&nodes, &[environment.components.metrics_server.reference()], &line)
-                .await?;
+        if let Some(image) = wanted::metrics_image(&self.platform.environment) {
+            self.load(&nodes, &[image], &line).await?;
         }
         api.carry_out(&plan).await?;
         Ok(((), done(plan.changes())))

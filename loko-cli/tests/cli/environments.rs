@@ -77,6 +77,16 @@ fn the_file_is_found_upwards_and_named_by_option_or_variable() {
 fn show_says_where_each_value_comes_from() {
     let user = User::new();
     user.write("loko.yaml", DEV);
+    let all = user.loko("config show -o json").ends_with(0).json();
+    assert_eq!(all["values"]["network"]["domain"], "dev.loko.test");
+    assert_eq!(all["from"]["network.domain"]["file"]["line"], 2, "{all}");
+    assert_eq!(all["from"]["cluster.nodes.workers"], "default");
+    // As YAML it can be loaded again, and has comments.
+    let yaml = user.loko("config show -o yaml").ends_with(0).stdout;
+    assert!(yaml.contains("domain: dev.loko.test # line 2"), "{yaml}");
+    user.write("again.yaml", &yaml);
+    let again = user.loko("config show -c again.yaml -o json").ends_with(0).json();
+    assert_eq!(again["values"], all["values"]);
     let shown = user.loko("config show").ends_with(0).stdout;
     let row = |key: &str| {
         let line = shown.lines().find(|line| line.split_whitespace().next() == Some(key));

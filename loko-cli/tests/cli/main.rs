@@ -1,6 +1,7 @@
 //! The command line without an engine: what `loko` says, refuses and leaves alone, in a scrubbed environment.
 
 mod catalogue;
+mod clock;
 mod config;
 mod environments;
 mod refused;

@@ -23,6 +23,7 @@ mod absence;
 mod acme;
 mod apps;
 mod audit;
+mod bundle;
 mod catalogue;
 mod charts;
 mod clients;
@@ -70,7 +71,7 @@ struct Topic {
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 27] = [
+const TOPICS: [Topic; 28] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -90,6 +91,7 @@ const TOPICS: [Topic; 27] = [
     apps::TOPIC,
     charts::TOPIC,
     registry::TOPIC,
+    bundle::TOPIC,
     trouble::TOPIC,
     life::TOPIC,
     faults::TOPIC,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::environment::{Environment, Place};
 use crate::run::{Run, find};
 use crate::watch::{self, Socket};
-use crate::{apps, catalogue, planes, registry, traffic, trouble, workers};
+use crate::{apps, bundle, catalogue, planes, registry, traffic, trouble, workers};
 
 /// Environments whose names start so are the suite's: what an earlier run left of them is removed.
 const PREFIX: &str = "e2e-";
@@ -39,6 +39,8 @@ pub(crate) struct Suite {
     pub(crate) beaten: Environment,
     /// One with three control planes.
     pub(crate) three: Environment,
+    /// One that comes from a bundle.
+    pub(crate) offline: Environment,
     /// What LoKO had on the engine before.
     pub(crate) before: BTreeSet<String>,
     /// What listened before.
@@ -79,6 +81,7 @@ impl Suite {
             broken: trouble::broken(&place),
             beaten: trouble::beaten(&place),
             three: planes::environment(&place),
+            offline: bundle::environment(&place),
             before: ours(),
             sockets,
             place,
@@ -107,7 +110,7 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 10] {
+    pub(crate) fn environments(&self) -> [&Environment; 11] {
         [
             &self.quick,
             &self.pair,
@@ -119,6 +122,7 @@ impl Suite {
             &self.beaten,
             &self.twin,
             &self.three,
+            &self.offline,
         ]
     }
 

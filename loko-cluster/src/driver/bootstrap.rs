@@ -196,6 +196,7 @@ impl Cluster {
         first: &str,
         token: &str,
         marks: &NodeMarks,
+        authorities: &BTreeMap<String, Vec<u8>>,
     ) -> Result<(), ClusterError> {
         let name = &state.node.name;
         match state.change {
@@ -221,6 +222,7 @@ impl Cluster {
             Some(network) => File::new(cni::PATH, network),
             None => File::new(cni::BOOT_PATH, cni::boot()),
         });
+        files.extend(authorities.iter().map(|(path, pem)| File::new(path, pem.clone())));
         self.engine.put_files(name, &files).await?;
         Ok(self.engine.start_container(name).await?)
     }

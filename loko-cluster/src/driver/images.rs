@@ -13,6 +13,7 @@ use loko_registry::driver::Bundle;
 
 use super::Cluster;
 use crate::error::ClusterError;
+use crate::wanted::NodeImage;
 
 /// Limit for the import of an archive into one node.
 const IMPORT_LIMIT: Duration = Duration::from_mins(10);
@@ -28,12 +29,12 @@ impl Cluster {
         Ok(listed.text().lines().map(str::to_owned).collect())
     }
 
-    /// Streams those of `images` that the bundle or the engine has and a node lacks into that node, all of them as one archive:
+    /// Streams those of `images` that the bundle or the engine has, and a node runs and lacks, into that node, all of them as one archive:
     /// layers that they share are read, sent and unpacked once. `told` hears the names. Returns how many were streamed.
     pub async fn load_images(
         &self,
         nodes: &[String],
-        images: &[String],
+        images: &[NodeImage],
         told: impl Fn(&str) + Send + Sync,
     ) -> Result<usize, ClusterError> {
         let held = try_join_all(nodes.iter().map(|node| self.images_in(node))).await?;
@@ -54,22 +55,21 @@ impl Cluster {
         Ok(wanted.iter().map(|(_, lacking)| lacking.len()).sum())
     }
 
-    /// Those of `images` that the bundle or the engine has, in the order given, each with the nodes that lack it. `held` are the
+    /// Those of `images` that the bundle or the engine has, in the order given, each with the nodes that run and lack it. `held` are the
     /// images in each of `nodes` ([`Self::images_in`]).
     pub async fn loads(
         &self,
         nodes: &[String],
         held: &[BTreeSet<String>],
-        images: &[String],
+        images: &[NodeImage],
     ) -> Result<Vec<(String, Vec<String>)>, ClusterError> {
-        let lacking = |image: &String| -> Vec<String> {
-            let without = nodes
-                .iter()
-                .zip(held)
-                .filter(|(_, held)| !held.contains(&canonical(image)));
+        let lacking = |image: &NodeImage| -> Vec<String> {
+            let name = canonical(&image.image);
+            let running = nodes.iter().zip(held).filter(|(node, _)| image.nodes.contains(*node));
+            let without = running.filter(|(_, held)| !held.contains(&name));
             without.map(|(node, _)| node.clone()).collect()
         };
-        let loads = images.iter().map(|image| (image, lacking(image)));
+        let loads = images.iter().map(|image| (&image.image, lacking(image)));
         let loads = loads
             .filter(|(_, lacking)| !lacking.is_empty())
             .map(|(image, lacking)| async move {

@@ -13,6 +13,11 @@ control-plane: {disk: ssd}",
 - {hostPath: ./data, containerPath: /data, readOnly: true}",
     ),
     (
+        "cluster.extra-cas",
+        "\
+- ./corp-ca.pem",
+    ),
+    (
         "cluster.kubeadm-patches",
         "\
 - |

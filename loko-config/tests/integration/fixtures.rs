@@ -46,6 +46,7 @@ fn options() -> LoadOptions {
             ("valkey".parse().unwrap(), vec![(port(6379), tcp)]),
             ("mailpit".parse().unwrap(), vec![(port(1025), tcp)]),
         ])),
+        directory: Some("/home/me/shop".to_owned()),
         strict: false,
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn engine_facts(endpoint: &str, version: SystemVersion, info: SystemI
         memory: info.mem_total.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
         storage_driver: info.driver.unwrap_or_default(),
         podman: components.iter().any(|component| component.name.contains("Podman")),
+        network_drivers: info.plugins.and_then(|plugins| plugins.network).unwrap_or_default(),
         time: info.system_time.unwrap_or_default(),
         data_root: info.docker_root_dir.unwrap_or_default(),
         limits: [info.memory_limit, info.cpu_shares, info.pids_limit] == [Some(true); 3],
@@ -274,4 +275,25 @@ pub(super) fn network_facts(network: NetworkInspect) -> NetworkFacts {
 fn subnets(ipam: Option<Ipam>) -> Vec<ipnet::Ipv4Net> {
     let pools = ipam.and_then(|ipam| ipam.config).unwrap_or_default();
     pools.into_iter().filter_map(|pool| pool.subnet?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded from Podman 4.3.1 of Debian 12, `podman system service`.
+    #[test]
+    fn podman_behind_dockers_api_is_known_and_what_its_networks_are_made_with() {
+        let version = include_str!("../../tests/fixtures/podman-4.3.1-version.json");
+        let info = include_str!("../../tests/fixtures/podman-4.3.1-info.json");
+        let facts = engine_facts(
+            "unix:///run/podman/podman.sock",
+            serde_json::from_str(version).unwrap(),
+            serde_json::from_str(info).unwrap(),
+        );
+        assert!(facts.podman && !facts.rootless && facts.limits, "{facts:?}");
+        assert_eq!((facts.version.as_str(), facts.api_version.as_str()), ("4.3.1", "1.41"));
+        assert_eq!(facts.network_drivers, ["bridge", "macvlan", "ipvlan"]);
+        assert_eq!((facts.cgroup_version, facts.cpus), (1, 2));
+    }
 }

@@ -16,7 +16,7 @@ fn wanted(reference: &str) -> Wanted {
     Wanted {
         reference: reference.to_owned(),
         name: format!("docker.io/library/{reference}"),
-            extra: false,
+        extra: false,
     }
 }
 

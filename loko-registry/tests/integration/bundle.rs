@@ -44,7 +44,7 @@ impl Image {
             wanted: Wanted {
                 reference: reference.to_owned(),
                 name: format!("docker.io/library/{reference}"),
-            extra: false,
+                extra: false,
             },
             blobs: blobs.collect(),
             manifest: manifest.to_string().into_bytes(),
@@ -116,7 +116,11 @@ async fn every_layer_is_in_it_once_and_each_image_comes_out_whole() {
     let file = directory.path().join("bundle.tar");
     let images = images();
     let added = save(&file, &images).await;
-    assert_eq!(added[1].map(|added| (added.parts, added.there)), Some((3, 1)), "{added:?}");
+    assert_eq!(
+        added[1].map(|added| (added.parts, added.there)),
+        Some((3, 1)),
+        "{added:?}"
+    );
     assert!(!directory.path().join("bundle.tar.part").exists());
 
     let bundle = Arc::new(Bundle::open(&file).unwrap());
@@ -180,10 +184,7 @@ async fn of_a_damaged_part_the_end_is_never_sent() {
     fs_err::write(&file, &bytes).unwrap();
     let bundle = Arc::new(Bundle::open(&file).unwrap());
     let base = Digest::of(&images[0].blobs[1]);
-    let damaged = |error: &BundleFileError| match error {
-        BundleFileError::Bundle(BundleError::Damaged { digest, .. }) => *digest == base,
-        _ => false,
-    };
+    let damaged = |error: &BundleFileError| matches!(error, BundleFileError::Bundle(BundleError::Damaged { digest, .. }) if *digest == base);
     let error = bundle.verify(|_| ()).unwrap_err();
     assert!(damaged(&error), "{error:?}");
     let mut pieces: Vec<_> = bundle.stream(bundle.contents().names()).collect().await;
@@ -231,7 +232,10 @@ async fn a_file_that_is_cut_or_something_else_is_refused_with_what_it_is() {
         assert_eq!(kind(other), "foreign");
     }
     let missing = Bundle::open(&directory.path().join("none")).unwrap_err();
-    assert!(matches!(missing, BundleFileError::File { action: "read", .. }), "{missing:?}");
+    assert!(
+        matches!(missing, BundleFileError::File { action: "read", .. }),
+        "{missing:?}"
+    );
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ fn which(at: At<'_>, images: &[ImageRef], catalog: bool) -> Result<BTreeSet<Imag
     let mut more = BTreeSet::new();
     if images.is_empty() {
         let wanted = wanted::images(&at.platform.environment);
-        more.extend(wanted.iter().filter_map(|image| image.parse::<ImageRef>().ok()));
+        more.extend(wanted.iter().filter_map(|image| image.image.parse::<ImageRef>().ok()));
     }
     if catalog {
         let catalogue = context::catalogue(&at.context.home)?;

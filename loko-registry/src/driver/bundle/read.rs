@@ -143,8 +143,7 @@ struct Pieces(mpsc::Sender<Result<Bytes, BundleFileError>>);
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len())
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

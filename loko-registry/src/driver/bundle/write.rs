@@ -60,7 +60,11 @@ impl BundleWriter {
         let mut file = options.open(&partial).map_err(failed)?.into_file();
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BundleFileError::Busy { path: target.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(BundleFileError::Busy {
+                    path: target.to_owned(),
+                });
+            }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let (parts, end) = kept(&mut file, &partial).map_err(failed)?;
@@ -174,7 +178,9 @@ impl BundleWriter {
             platform: self.platform.clone(),
             images: std::mem::take(&mut self.images),
         };
-        let Self { target, partial, tar, .. } = self;
+        let Self {
+            target, partial, tar, ..
+        } = self;
         end(tar, &contents).map_err(BundleFileError::of("write", &partial))?;
         fs_err::rename(&partial, &target).map_err(BundleFileError::of("write", &target))?;
         Ok(contents)
