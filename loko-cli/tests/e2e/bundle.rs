@@ -32,7 +32,7 @@ const IMAGES: [(&str, &str); 4] = [
 /// HAProxy is shared by all environments: it keeps its image.
 pub(crate) fn environment(place: &Place) -> Environment {
     let yaml = "name: e2e-offline
-network: {ip: 127.0.0.12, domain: offline.loko.test}
+network: {ip: 127.0.0.14, domain: offline.loko.test}
 cluster:
   kubernetes: {image: offline.loko.test/node, tag: v1.36.3}
   extra-cas: [corp-ca.pem]
@@ -47,7 +47,7 @@ workloads:
   user:
     - {name: whoami, image: \"offline.loko.test/httpbin:2.25.0\", http: {port: 8080}}
 ";
-    Environment::new(place, "e2e-offline", "offline.loko.test", "127.0.0.12", yaml.to_owned())
+    Environment::new(place, "e2e-offline", "offline.loko.test", "127.0.0.14", yaml.to_owned())
 }
 
 /// Names of images that go when the test ends, however it ends. The content stays: it has other names.
