@@ -1,4 +1,5 @@
 //! Time is an argument: what is decided by it can then be decided for any time.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 
