@@ -119,7 +119,7 @@ fn without_a_registry(suite: &Suite) {
         .args(["exec", &offline.node(), "cat", "/shared/note"])
         .ok();
     assert_eq!(mounted.text(), "from beside loko.yaml");
-    trusts(offline, &corp);
+    trusts(offline, corp);
     offline.loko("destroy --yes").ok();
     drop(tags);
     fs_err::remove_file(&file).unwrap();
@@ -230,32 +230,43 @@ impl Corp {
         }
     }
 
-    /// Whether the next who comes trusts the certificate: who does not says so in an alert.
-    fn greets(&self) -> Result<(), String> {
-        let (mut socket, _) = self.listener.accept().map_err(|error| error.to_string())?;
+    /// Whether who comes next trusts the certificate: who does not says so in an alert.
+    fn greets(self) -> Result<(), String> {
+        self.listener.set_nonblocking(true).unwrap();
+        let (mut socket, _) = eventually(Duration::from_mins(2), "containerd comes", || {
+            self.listener.accept().map_err(|error| error.to_string())
+        });
+        socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-        let mut connection = rustls::ServerConnection::new(Arc::clone(&self.tls)).unwrap();
+        let mut connection = rustls::ServerConnection::new(self.tls).unwrap();
         // The request comes after the handshake: with TLS 1.3 the client's verdict is in what follows.
-        while connection
-            .process_new_packets()
-            .map_err(|error| error.to_string())?
-            .plaintext_bytes_to_read()
-            == 0
-        {
-            connection.complete_io(&mut socket).map_err(|error| error.to_string())?;
+        loop {
+            let state = connection.process_new_packets().map_err(|error| error.to_string())?;
+            if state.plaintext_bytes_to_read() > 0 {
+                return Ok(());
+            }
+            let moved = connection.complete_io(&mut socket).map_err(|error| error.to_string())?;
+            if moved == (0, 0) {
+                return Err("it went away without a request".to_owned());
+            }
         }
-        Ok(())
     }
 }
 
 /// containerd of a node speaks to the company's registry, and does not take its certificate for a stranger's.
-fn trusts(offline: &Environment, corp: &Corp) {
+fn trusts(offline: &Environment, corp: Corp) {
     let image = format!("{}/shop:1", corp.address);
     let node = offline.node();
     std::thread::scope(|scope| {
-        let greeted = scope.spawn(|| corp.greets());
-        let pull = Run::new("docker").args(["exec", &node, "crictl", "pull", &image]).any();
-        assert_eq!(greeted.join().unwrap(), Ok(()), "{pull}");
+        // It has no such image: only that it asks matters. Once it was greeted nobody listens any more.
+        let pull = scope.spawn(|| {
+            let pull =
+                Run::new("docker").args(["exec", &node, "ctr", "--namespace", "k8s.io", "images", "pull", &image]);
+            pull.any()
+        });
+        let greeted = corp.greets();
+        let pull = pull.join().unwrap();
+        assert_eq!(greeted, Ok(()), "{pull}");
         assert!(!pull.stderr.contains("x509"), "{pull}");
     });
 }
