@@ -24,6 +24,8 @@ use crate::state;
 pub(super) const OBJECT_LIMIT: Duration = Duration::from_mins(5);
 /// Limit for the way in, once everything behind it is ready.
 const PATH_LIMIT: Duration = Duration::from_secs(30);
+/// Limit for Traefik to answer after its node was started.
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long a route may be unknown to Traefik, which learns of it by watching.
 const ROUTE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection to a TCP port has to stay open to count as one with the workload: Traefik closes it at once where it
@@ -265,16 +267,60 @@ fn is_of_acme(platform: &Platform, host: &str) -> bool {
     environment.components.ingress_controller.acme.is_some() && !is_own
 }
 
-/// Whether a host is answered for with a certificate that our authority signed, whatever its names.
+/// Whether a host is answered for with a certificate that our authority signed, whatever its names. Waits a while for an answer:
+/// the way in may be coming up.
 pub(super) async fn shows_our_certificate(context: &Context, platform: &Platform, host: &str) -> bool {
-    let url = format!("https://{host}{}", port_suffix(platform));
+    if !answers_so(context, platform, host, START_LIMIT, |status| !is_behind(status)).await {
+        return false;
+    }
     let Ok(builder) = trusting(context, platform, host) else {
         return false;
     };
     match builder.tls_danger_accept_invalid_hostnames(true).build() {
-        Ok(client) => client.get(url).send().await.is_ok(),
+        Ok(client) => client.get(url_of(platform, host)).send().await.is_ok(),
         Err(_) => false,
     }
+}
+
+/// Waits until Traefik knows no route for a host whose certificate an ACME server signs.
+pub(super) async fn is_forgotten(context: &Context, platform: &Platform, host: &str) -> bool {
+    answers_so(context, platform, host, ROUTE_LIMIT, |status| {
+        status == StatusCode::NOT_FOUND
+    })
+    .await
+}
+
+/// Whether a host gives an answer that is looked for, within a limit.
+async fn answers_so(
+    context: &Context,
+    platform: &Platform,
+    host: &str,
+    limit: Duration,
+    wanted: impl Fn(StatusCode) -> bool,
+) -> bool {
+    let url = url_of(platform, host);
+    let Ok(client) = client(context, platform, &url) else {
+        return false;
+    };
+    let started = Instant::now();
+    loop {
+        if client
+            .get(&url)
+            .send()
+            .await
+            .is_ok_and(|answer| wanted(answer.status()))
+        {
+            return true;
+        }
+        if started.elapsed() > limit {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn url_of(platform: &Platform, host: &str) -> String {
+    format!("https://{host}{}", port_suffix(platform))
 }
 
 /// Whether nothing stands behind the way in.

@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::progress::Outcome;
 use crate::steps::Stopped;
 use crate::up::objects::{Applied, done};
-use crate::up::ready::{OBJECT_LIMIT, shows_our_certificate};
+use crate::up::ready::{OBJECT_LIMIT, is_forgotten, shows_our_certificate};
 
 impl<F, V> Work<'_, F>
 where
@@ -41,6 +41,11 @@ where
             if self.lacks_one(manifest).await {
                 let key = manifest.key();
                 self.api.delete(&key).await?;
+                // Both at once would be no change to Traefik.
+                let (context, platform) = (self.up.context, self.up.platform);
+                for host in workloads::acme_hosts(manifest) {
+                    is_forgotten(context, platform, &host).await;
+                }
                 self.api.apply(manifest).await?;
                 self.note(format!("{key} once more, for its certificate"));
             }
