@@ -67,11 +67,11 @@ struct Topic {
     tests: &'static [Test],
 }
 
-/// What it shows, the programs that it needs besides `docker`, and the test; it panics where it fails.
+/// What it shows, the programs and images that it needs besides `docker`, and the test; it panics where it fails.
 struct Test(&'static str, &'static [&'static str], fn(&Suite));
 
 /// In this order: what changes nothing first, what breaks things later, what takes them away last.
-const TOPICS: [Topic; 28] = [
+const TOPICS: [Topic; 29] = [
     create::TOPIC,
     status::TOPIC,
     doctor::TOPIC,
@@ -91,6 +91,7 @@ const TOPICS: [Topic; 28] = [
     apps::TOPIC,
     charts::TOPIC,
     registry::TOPIC,
+    registry::ZOT,
     bundle::TOPIC,
     trouble::TOPIC,
     life::TOPIC,
@@ -129,8 +130,8 @@ fn main() -> ExitCode {
             let Test(_, needs, body) = *test;
             let suite = Arc::clone(&suite);
             Box::new(move || {
-                if let Some(absent) = needs.iter().find(|program| run::find(program).is_none()) {
-                    return Ok(Completion::ignored_with(format!("skipped: {absent} is not installed")));
+                if let Some(absent) = needs.iter().find_map(|need| absent(need)) {
+                    return Ok(Completion::ignored_with(format!("skipped: {absent}")));
                 }
                 body(&suite);
                 Ok(Completion::Completed)
@@ -139,6 +140,15 @@ fn main() -> ExitCode {
     );
     suite.tear_down();
     conclusion.exit_code()
+}
+
+/// What is missing of what a test needs: a program, or, by a name with a tag, an image of the engine.
+fn absent(need: &str) -> Option<String> {
+    if !need.contains(':') {
+        return run::find(need).is_none().then(|| format!("{need} is not installed"));
+    }
+    let found = Run::new("docker").args(["image", "inspect", need]).any();
+    (found.code != Some(0)).then(|| format!("the engine has no image {need}"))
 }
 
 type Body = Box<dyn FnOnce() -> Result<Completion, libtest_mimic::Failed> + Send>;

@@ -29,6 +29,8 @@ pub(crate) struct Suite {
     pub(crate) apps: Environment,
     /// One with a registry, and workers that pull from it.
     pub(crate) registry: Environment,
+    /// The same with Zot.
+    pub(crate) zot: Environment,
     /// One whose port is taken.
     pub(crate) busy: Environment,
     /// One that cannot be created.
@@ -77,6 +79,7 @@ impl Suite {
             shelf: catalogue::environment(&place),
             apps: apps::environment(&place),
             registry: registry::environment(&place),
+            zot: registry::zot(&place),
             busy: trouble::busy(&place),
             broken: trouble::broken(&place),
             beaten: trouble::beaten(&place),
@@ -110,13 +113,14 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 11] {
+    pub(crate) fn environments(&self) -> [&Environment; 12] {
         [
             &self.quick,
             &self.pair,
             &self.shelf,
             &self.apps,
             &self.registry,
+            &self.zot,
             &self.busy,
             &self.broken,
             &self.beaten,

@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{import, json, nodes};
+use super::trouble::{is_back, kill_it};
+use super::{import, is_zot, json, nodes};
 use crate::environment::Environment;
 use crate::run::{Output, Run, eventually};
 use crate::suite::Suite;
 
 /// Names of the stand-ins for Docker Hub and GitHub's registry.
 const UPSTREAMS: [&str; 2] = ["e2e-registry-hub", "e2e-registry-ghcr"];
+/// Where the registry's data lies in the first node.
+const DATA: &str = "/var/local/loko-registry";
 /// Waiting for something to come about in the cluster.
 const SOON: Duration = Duration::from_mins(2);
 
@@ -87,11 +90,13 @@ fn pull(node: &str, image: &str) -> Output {
 
 /// Puts an image that no node has into an upstream, and gives its digest.
 #[track_caller]
-fn publish(suite: &Suite, node: &str, upstream: &Upstream, path: &str) -> String {
+fn publish(it: &Environment, upstream: &Upstream, path: &str, megabytes: usize) -> String {
+    let node = it.node();
+    let node = node.as_str();
     let seed = path.replace(['/', ':'], "-");
     let name = format!("docker.io/e2e/{seed}:1");
-    import(suite, &name, &seed);
-    let tar = suite.place.home.join(format!("{seed}.tar"));
+    import(&it.place, &name, &seed, megabytes);
+    let tar = it.place.home.join(format!("{seed}.tar"));
     Run::new("docker")
         .args(["save", "--output"])
         .args([&tar])
@@ -158,22 +163,16 @@ fn mirrors(it: &Environment, hub: &Upstream, ghcr: Option<&Upstream>) {
     ));
     it.loko("create").ok();
     // A mirror that is a program of its own is not waited for by create: nodes ask the upstream until it is there.
-    eventually(SOON, "mirrors that answer", || {
-        let status = json(it, "status");
-        let sources = status["sources"].as_array().cloned().unwrap_or_default();
-        let ok = sources.iter().all(|source| source["mirror"]["ok"] == true);
-        if ok { Ok(()) } else { Err(format!("{status:#}")) }
-    });
+    is_back(it);
 }
 
-pub(super) fn mirrored(suite: &Suite) {
-    let it = &suite.registry;
+pub(super) fn mirrored(suite: &Suite, it: &Environment) {
     it.up();
     tear_down();
     let [hub, ghcr] = UPSTREAMS.map(Upstream::start);
     let nodes = nodes(it);
-    let x = publish(suite, &nodes[0], &hub, "library/x:1");
-    let y = publish(suite, &nodes[0], &ghcr, "user/y:1");
+    let x = publish(it, &hub, "library/x:1", 1);
+    let y = publish(it, &ghcr, "user/y:1", 1);
     mirrors(it, &hub, Some(&ghcr));
 
     for (upstream, repository, image, digest) in [
@@ -183,15 +182,7 @@ pub(super) fn mirrored(suite: &Suite) {
         let first = pull(&nodes[0], image);
         assert_eq!(first.code, Some(0), "{first}");
         has(&nodes[0], image, digest);
-        // distribution answers while it still writes what it fetched.
-        eventually(SOON, "a mirror that has it all", || {
-            let rows = json(it, "repos");
-            let name = image.trim_end_matches(":1");
-            let found = rows
-                .as_array()
-                .is_some_and(|rows| rows.iter().any(|row| row["name"] == name));
-            if found { Ok(()) } else { Err(format!("{rows:#}")) }
-        });
+        is_held(it, image);
         for turn in 1..10 {
             let node = &nodes[turn % 3];
             let again = pull(node, image);
@@ -206,23 +197,37 @@ pub(super) fn mirrored(suite: &Suite) {
         );
     }
 
+    warmed(it, &hub);
+    killed_meanwhile(it, &hub);
+
     // The mirror is away: nodes ask the upstream, at the address that its source was given.
-    let z = publish(suite, &nodes[0], &hub, "library/z:1");
+    let z = publish(it, &hub, "library/z:1", 1);
+    // With Zot it is the registry itself.
+    let mirror = if is_zot(it) {
+        "registry"
+    } else {
+        "registry-mirror-docker-hub"
+    };
     let scale = |count: u8| {
         it.kubectl(&format!(
-            "scale deployment --namespace loko-system registry-mirror-docker-hub --replicas {count}"
+            "scale deployment --namespace loko-system {mirror} --replicas {count}"
         ))
         .ok();
     };
     scale(0);
-    it.kubectl("wait --namespace loko-system --for=delete pod --timeout=60s --selector app.kubernetes.io/component=registry-mirror-docker-hub")
+    it.kubectl("wait --namespace loko-system --for=delete pod --timeout=60s --selector")
+        .args([format!("app.kubernetes.io/component={mirror}")])
         .ok();
+    if is_zot(it) {
+        it.loko("registry status").ends_with(3).says("is not reached from");
+    }
     let direct = pull(&nodes[1], "docker.io/library/z:1");
     assert_eq!(direct.code, Some(0), "{direct}");
     has(&nodes[1], "docker.io/library/z:1", &z);
     assert!(!hub.gets("library/z").is_empty());
     scale(1);
-    it.kubectl("rollout status --namespace loko-system deployment/registry-mirror-docker-hub --timeout=120s")
+    it.kubectl("rollout status --namespace loko-system --timeout=120s")
+        .args([format!("deployment/{mirror}")])
         .ok();
 
     // The upstream is away: what the mirror has is given.
@@ -257,4 +262,82 @@ pub(super) fn mirrored(suite: &Suite) {
     it.loko("create").ok();
     suite.settled(it);
     tear_down();
+}
+
+/// Waits until a mirror lists an image: distribution answers while it still writes what it fetched.
+#[track_caller]
+fn is_held(it: &Environment, image: &str) {
+    eventually(SOON, "a mirror that has it all", || {
+        let rows = json(it, "repos");
+        let name = image.trim_end_matches(":1");
+        let found = rows
+            .as_array()
+            .is_some_and(|rows| rows.iter().any(|row| row["name"] == name));
+        if found { Ok(()) } else { Err(format!("{rows:#}")) }
+    });
+}
+
+/// What was fetched ahead of time is not fetched again when a node wants it.
+fn warmed(it: &Environment, hub: &Upstream) {
+    let image = "docker.io/library/warm:1";
+    let digest = publish(it, hub, "library/warm:1", 1);
+    let warmed = json(it, &format!("warm {image}"));
+    assert_eq!(warmed[0]["digest"], digest.as_str(), "{warmed:#}");
+    assert!(warmed[0]["bytes"].as_u64() > Some(1_000_000), "{warmed:#}");
+    is_held(it, image);
+    let pulled = pull(&nodes(it)[1], image);
+    assert_eq!(pulled.code, Some(0), "{pulled}");
+    has(&nodes(it)[1], image, &digest);
+    let gets = hub.gets("library/warm");
+    assert!(!gets.is_empty() && gets.iter().all(|&count| count == 1), "{gets:?}");
+    it.loko("registry warm docker.io/library/none:1").ends_with(3);
+}
+
+/// The registry is killed while it fetches a large image, and gives it whole when it is back.
+fn killed_meanwhile(it: &Environment, hub: &Upstream) {
+    let image = "docker.io/library/large:1";
+    let digest = publish(it, hub, "library/large:1", 150);
+    let [first, second, _] = nodes(it);
+    let holds = || {
+        let du = Run::new("docker")
+            .args(["exec", &first])
+            .words("du --summarize --bytes")
+            .args([DATA])
+            .any();
+        let bytes = du
+            .text()
+            .split_whitespace()
+            .next()
+            .and_then(|bytes| bytes.parse::<u64>().ok());
+        bytes.unwrap_or_default()
+    };
+    let before = holds();
+    let pulling = ctr(&second, "images pull --hosts-dir /etc/containerd/certs.d")
+        .args([image])
+        .start();
+    eventually(SOON, "a mirror that fetches", || {
+        if holds() > before + 1_000_000 {
+            Ok(())
+        } else {
+            Err("nothing yet".to_owned())
+        }
+    });
+    kill_it(it);
+    // It may have come from the upstream, or not at all.
+    pulling.wait();
+    // The mirrors are back, and what they give is whole: containerd compares every digest, and the upstream's log would say
+    // that it was asked by the node itself.
+    is_back(it);
+    let warmed = json(it, &format!("warm {image}"));
+    assert_eq!(warmed[0]["digest"], digest.as_str(), "{warmed:#}");
+    is_held(it, image);
+    let asked: usize = hub.gets("library/large").iter().sum();
+    let pulled = pull(&second, image);
+    assert_eq!(pulled.code, Some(0), "{pulled}");
+    has(&second, image, &digest);
+    assert_eq!(
+        hub.gets("library/large").iter().sum::<usize>(),
+        asked,
+        "the mirror has it"
+    );
 }
