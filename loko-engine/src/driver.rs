@@ -18,7 +18,7 @@ pub use exec::{ExecOutput, ExecSpec};
 pub use files::File;
 
 use crate::edge::EngineFacts;
-use crate::error::EngineError;
+use crate::error::{EngineError, with_causes};
 
 /// Seconds after which a request that should answer at once is given up; streams have no limit.
 const REQUEST_SECONDS: u64 = 120;
@@ -82,23 +82,9 @@ fn refused(action: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> 
         EngineError::Refused {
             action,
             status: 0,
-            message: innermost(&error),
+            message: with_causes(&error),
         }
     }
-}
-
-/// The message of an error and of what caused it, once each.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Turns "not there" into `None`.

@@ -126,3 +126,41 @@ impl EngineError {
         matches!(self, Self::Refused { status: 409, .. })
     }
 }
+
+/// An error and what caused it, outermost first, in one line: `a: b: c`. A cause whose words are there already is left out.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+    }
+    text
+}
+
+/// The words of what lies at the bottom of an error: `Connection refused (os error 111)`.
+#[must_use]
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map_or_else(String::new, ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EngineError, root_cause, with_causes};
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let error = |source: &str| EngineError::Unreachable {
+            endpoint: "unix:///run/docker.sock".to_owned(),
+            source: source.into(),
+        };
+        let said = "no container engine answers at unix:///run/docker.sock";
+        assert_eq!(with_causes(&error("no such file")), format!("{said}: no such file"));
+        assert_eq!(with_causes(&error("no container engine")), said);
+        assert_eq!(root_cause(&error("no such file")), "no such file");
+    }
+}

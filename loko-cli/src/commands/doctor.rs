@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use jiff::Timestamp;
+use loko_engine::error::with_causes;
 use serde::Serialize;
 
 use crate::context::{Context, Platform};
@@ -39,7 +40,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), CliError> {
             facts(
                 context,
                 wanted,
-                Err(full(&error)),
+                Err(with_causes(&error)),
                 doctor::machine(context.home.root(), None),
             )?
         }
@@ -104,18 +105,4 @@ async fn resolver(platform: &Platform) -> Result<ResolverView, CliError> {
 /// What a loko.yaml that says nothing wants.
 fn default() -> Result<loko_config::Environment, CliError> {
     Ok(loko_config::load("name: dev\n", &loko_config::LoadOptions::default())?.environment)
-}
-
-/// An error with its causes, in one line.
-fn full(error: &CliError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }

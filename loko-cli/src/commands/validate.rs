@@ -9,6 +9,7 @@ use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, Manifest, ObjectKey};
 use loko_dns::probe::{Exchange, Kind, Limits, Question, Step, ask};
 use loko_engine::driver::ExecSpec;
+use loko_engine::error::root_cause;
 use loko_registry::RegistrySpec;
 use loko_registry::driver::{Client, ClientOptions};
 use loko_registry::oci::{Digest, Reference, Repository};
@@ -237,9 +238,9 @@ impl Test<'_> {
             .build()
             .map_err(failed)?;
         eventually(QUESTION, || async {
-            let response = client.get(&self.url).send().await.map_err(|error| deepest(&error))?;
+            let response = client.get(&self.url).send().await.map_err(|error| root_cause(&error))?;
             let status = response.status();
-            let body = response.text().await.map_err(|error| deepest(&error))?;
+            let body = response.text().await.map_err(|error| root_cause(&error))?;
             if status.is_success() && body.trim() == "OK" {
                 Ok(format!("{} answers {status}", self.url))
             } else {
@@ -418,12 +419,4 @@ async fn eventually<F: Future<Output = Result<String, String>>>(
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

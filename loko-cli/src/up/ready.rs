@@ -10,6 +10,7 @@ use loko_cluster::driver::KubeApi;
 use loko_cluster::{ClusterError, ObjectKey, nodes};
 use loko_config::Environment;
 use loko_config::model::{Protocol, Workload, WorkloadPort};
+use loko_engine::error::root_cause;
 use loko_engine::labels;
 use reqwest::{Certificate, StatusCode};
 use tokio::io::AsyncReadExt as _;
@@ -347,7 +348,7 @@ pub(crate) async fn ask(context: &Context, platform: &Platform, address: &str) -
         };
     }
     let asked = client(context, platform, address)?.get(address).send().await;
-    let status = asked.map_err(|error| innermost(&error))?.status();
+    let status = asked.map_err(|error| root_cause(&error))?.status();
     if is_behind(status) {
         Err(status.to_string())
     } else {
@@ -378,7 +379,7 @@ async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<()
                 }
                 status.to_string()
             }
-            Err(error) => innermost(&error),
+            Err(error) => root_cause(&error),
         };
         answered = 0;
         if started.elapsed() > PATH_LIMIT {
@@ -386,12 +387,4 @@ async fn answers(context: &Context, platform: &Platform, url: &str) -> Result<()
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -80,7 +80,8 @@ impl KubeApi {
         let mut config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
             .await
             .map_err(|error| failed(error.to_string()))?;
-        config.connect_timeout = Some(Duration::from_secs(2));
+        // With the handshake, which a machine that is busy otherwise may take seconds for.
+        config.connect_timeout = Some(Duration::from_secs(10));
         // A proxy of the user's never stands between this host and 127.0.0.1.
         config.proxy_url = None;
         let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
@@ -388,15 +389,7 @@ pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(kube::Error) -> C
                 message: status.message.clone(),
             };
         }
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            let more = inner.to_string();
-            if !message.contains(&more) {
-                message = format!("{message}: {more}");
-            }
-            cause = inner.source();
-        }
+        let message = loko_engine::error::with_causes(&error);
         ClusterError::Api { action, message }
     }
 }

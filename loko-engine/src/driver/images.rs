@@ -8,8 +8,8 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBui
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
-use super::{Engine, innermost, optional, refused};
-use crate::error::EngineError;
+use super::{Engine, optional, refused};
+use crate::error::{EngineError, with_causes};
 use crate::image::ImageFacts;
 
 /// Limit until an archive of images is taken.
@@ -42,7 +42,7 @@ impl Engine {
         let mut layers = std::collections::BTreeMap::<String, (i64, i64)>::new();
         let mut stream = self.docker.create_image(Some(options), None, None).boxed();
         while let Some(event) = stream.next().await {
-            let event = event.map_err(|error| failed(innermost(&error)))?;
+            let event = event.map_err(|error| failed(with_causes(&error)))?;
             if let Some(message) = event.error_detail.and_then(|detail| detail.message) {
                 return Err(failed(message));
             }
