@@ -265,6 +265,10 @@ async fn test(engine: &Engine, name: &str, conf: &str) -> Result<(), DnsError> {
 /// Renames hosts files that were written beside, and removes others, under a dnsmasq that runs and follows them. By rename,
 /// so that no name is missing meanwhile. With `along`, it writes them beside first: one command instead of an archive and a
 /// command.
+///
+/// A command, though an archive alone would be sooner done: the engine removes a file before it writes it anew (`Unpack` of moby's
+/// archive package), and dnsmasq, which follows both, has no answer for its names in between. A file that is only reread after a
+/// SIGHUP is no way out, because dnsmasq then rereads all of them, answers nobody meanwhile, and logs a line for each.
 async fn put_in_force(
     engine: &Engine,
     name: &str,

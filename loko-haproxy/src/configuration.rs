@@ -76,6 +76,8 @@ pub struct Limits {
     pub files: u32,
     /// Threads of one worker.
     pub threads: u16,
+    /// New connections a second at one port of the host; more wait for their turn.
+    pub rate: u32,
 }
 
 /// One socket that clients connect to.
@@ -179,6 +181,10 @@ impl Limits {
     const MOST_FILES: u32 = 65_536;
     /// Kept for listeners, checks, logs, statistics, and the event loop of each thread.
     const RESERVED_FILES: u32 = 512;
+    /// How many ports Linux gives to connections by itself: 32768 to 60999.
+    pub(crate) const LOCAL_PORTS: u32 = 28_232;
+    /// What a port takes however few those are.
+    const LEAST_RATE: u32 = 50;
 
     /// From the number of files that a process in the container may open, and the number of CPUs. A proxied connection is
     /// two files. Nothing is raised, because that may not be allowed.
@@ -193,7 +199,24 @@ impl Limits {
             connections: free / 2,
             files,
             threads: u16::try_from(cpus.clamp(1, 4)).unwrap_or(1),
+            rate: Self::rate(Self::LOCAL_PORTS),
         }
+    }
+
+    /// With the number of ports that connections of the host's own take (`ip_local_port_range` of ip(7)).
+    #[must_use]
+    pub fn with_local_ports(self, ports: u32) -> Self {
+        Self {
+            rate: Self::rate(ports),
+            ..self
+        }
+    }
+
+    /// A client that closes first leaves HAProxy's connection to the node in TIME-WAIT, where Linux holds its port for a minute,
+    /// and one for which no port is left fails. Well before that Linux looks through thousands of ports for a free one, and
+    /// HAProxy does nothing else. So no port of the host takes more than three quarters of what comes free.
+    fn rate(ports: u32) -> u32 {
+        (ports / 60 * 3 / 4).max(Self::LEAST_RATE)
     }
 }
 
@@ -315,6 +338,17 @@ mod tests {
             assert!(limits.files <= 65_536 && limits.threads == 4);
         }
         assert_eq!(Limits::new(20_000, 2).connections, 9744);
+    }
+
+    #[test]
+    fn connections_of_a_minute_never_take_the_last_port() {
+        let rate = |ports| Limits::new(20_000, 2).with_local_ports(ports).rate;
+        assert_eq!(Limits::new(20_000, 2).rate, rate(28_232));
+        for ports in [5000, 28_232, 64_512] {
+            assert!(rate(ports) * 60 <= ports * 3 / 4, "{ports}");
+            assert!(rate(ports) * 60 > ports * 2 / 3, "{ports}");
+        }
+        assert_eq!(rate(0), 50);
     }
 
     #[test]

@@ -26,12 +26,13 @@ use serde::Serialize;
 use crate::configuration::{Configuration, STATISTICS_PORT};
 use crate::container::{CONFIGURATION, DIRECTORY, Names, environment_of, routes_file, spec};
 use crate::error::HaproxyError;
+use crate::facts::{self, Workers};
+use crate::parse;
 use crate::portcheck::{self, Wanted};
 use crate::relay::container_name;
 use crate::routes::{Routes, conflicts, reserved};
 use crate::stats::{self, Statistics};
 use crate::tunnel::{Seen, Tunnel, tunnels};
-use crate::{facts, parse};
 
 /// HAProxy on one engine.
 #[derive(Debug, Clone)]
@@ -96,6 +97,8 @@ pub struct Status {
     pub statistics: Option<Statistics>,
     /// Workers of before that live as long as their connections.
     pub old_workers: usize,
+    /// For how long the traffic has been counted, in seconds: since the last change. `None`: it is not known.
+    pub counted: Option<u64>,
     /// Environments whose UDP relay runs.
     pub relays: BTreeSet<EnvName>,
     /// Environments whose address is none of this host's.
@@ -230,7 +233,7 @@ impl Edge {
         let found = self.look().await?;
         let running = found.container.as_ref().is_some_and(ContainerFacts::is_running);
         let file = found.files.get(CONFIGURATION).map(String::as_str).unwrap_or_default();
-        let (mut current, mut statistics, mut old_workers) = (None, None, 0);
+        let (mut current, mut statistics, mut workers) = (None, None, Workers::default());
         if running {
             let served = http::get(self.statistics, crate::configuration::REVISION_PATH).await;
             current = served.map(|served| Some(served.trim()) == parse::revision(file));
@@ -240,9 +243,7 @@ impl Edge {
                 .map(|rows| Statistics::of(&rows));
             let command = ExecSpec::new(["sh", "-c", facts::WORKERS_COMMAND]);
             let listed = self.engine.exec(&self.names.container, &command).await;
-            old_workers = listed
-                .map(|output| facts::old_workers(&output.text()))
-                .unwrap_or_default();
+            workers = listed.map(|output| facts::workers(&output.text())).unwrap_or_default();
         }
         let routes = found.stored(None)?;
         let (mut relays, mut away) = (BTreeSet::new(), BTreeSet::new());
@@ -262,7 +263,8 @@ impl Edge {
             current,
             as_written: parse::is_as_written(file),
             statistics,
-            old_workers,
+            old_workers: workers.old,
+            counted: workers.counted,
             relays,
             away,
         })

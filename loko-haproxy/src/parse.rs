@@ -73,6 +73,7 @@ struct Reader {
     connections: Option<u32>,
     files: Option<u32>,
     threads: Option<u16>,
+    rate: Option<u32>,
     statistics: Option<SocketAddr>,
     prometheus: bool,
     frontends: Vec<Frontend>,
@@ -101,6 +102,7 @@ enum Line {
     Connections(u32),
     Files(u32),
     Threads(u16),
+    Rate(u32),
     Prometheus,
     Relay(RelayDocument),
     Bind(SocketAddr),
@@ -138,6 +140,7 @@ impl Reader {
             Line::Connections(number) if self.section == Section::Global => self.connections = Some(number),
             Line::Files(number) if self.section == Section::Global => self.files = Some(number),
             Line::Threads(number) if self.section == Section::Global => self.threads = Some(number),
+            Line::Rate(number) if self.section == Section::Defaults => self.rate = Some(number),
             Line::Prometheus if self.section == Section::Statistics => self.prometheus = true,
             Line::Relay(relay) if self.section == Section::Statistics => self.relays.push(relay),
             Line::Bind(address) if self.section == Section::Statistics => self.statistics = Some(address),
@@ -145,9 +148,12 @@ impl Reader {
             Line::Rule(rule) => self.frontend()?.rules.push(rule),
             Line::Default(backend) => self.frontend()?.default = backend,
             Line::Server(name, address, tracked) => self.server(name, address, tracked)?,
-            Line::Connections(_) | Line::Files(_) | Line::Threads(_) | Line::Prometheus | Line::Relay(_) => {
-                return Err("belongs into another section");
-            }
+            Line::Connections(_)
+            | Line::Files(_)
+            | Line::Threads(_)
+            | Line::Rate(_)
+            | Line::Prometheus
+            | Line::Relay(_) => return Err("belongs into another section"),
             Line::Other => {}
         }
         Ok(())
@@ -202,6 +208,7 @@ impl Reader {
                 connections: self.connections.ok_or("`maxconn` is missing")?,
                 files: self.files.ok_or("`fd-hard-limit` is missing")?,
                 threads: self.threads.ok_or("`nbthread` is missing")?,
+                rate: self.rate.ok_or("`rate-limit sessions` is missing")?,
             },
             statistics: self.statistics.ok_or("the statistics are missing")?,
             prometheus: self.prometheus,
@@ -217,6 +224,7 @@ fn line(input: &str) -> IResult<&str, Line> {
         map(preceded((tag("maxconn"), space1), parsed), Line::Connections),
         map(preceded((tag("fd-hard-limit"), space1), parsed), Line::Files),
         map(preceded((tag("nbthread"), space1), parsed), Line::Threads),
+        map(preceded((tag("rate-limit sessions"), space1), parsed), Line::Rate),
         map(
             preceded((tag("bind"), space1), terminated(parsed, opt(tag(" transparent")))),
             Line::Bind,
@@ -261,6 +269,7 @@ fn other(input: &str) -> IResult<&str, &str> {
         "maxconn",
         "fd-hard-limit",
         "nbthread",
+        "rate-limit",
         "bind",
         "use_backend",
         "default_backend",
@@ -445,7 +454,7 @@ mod tests {
     fn any_settings() -> impl Strategy<Value = Settings> {
         (any::<u64>(), any::<u32>(), any::<bool>(), any::<bool>()).prop_map(|(files, cpus, prometheus, host)| {
             Settings {
-                limits: Limits::new(files, cpus),
+                limits: Limits::new(files, cpus).with_local_ports(cpus),
                 prometheus,
                 statistics: 18404,
                 mode: if host {

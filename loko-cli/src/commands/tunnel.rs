@@ -17,6 +17,8 @@ struct Report {
     current: Option<bool>,
     /// Workers that serve connections of before the last change.
     old_workers: usize,
+    /// For how many seconds connections and bytes have been counted: since the last change, of any environment.
+    counted_seconds: Option<u64>,
     tunnels: Vec<Tunnel>,
 }
 
@@ -36,6 +38,7 @@ async fn status(context: &Context) -> Result<(), CliError> {
         environment: name.to_string(),
         current: status.current,
         old_workers: status.old_workers,
+        counted_seconds: status.counted,
         tunnels: status.tunnels(name),
     };
     output::formatted(context.global.output, &report, || text(&report));
@@ -64,12 +67,14 @@ fn text(report: &Report) -> String {
     if report.current == Some(false) {
         text.push_str("\n\nHAProxy serves another configuration than its file; `loko tunnel sync` mends it.");
     }
-    if report.old_workers > 0 {
-        let workers = if report.old_workers == 1 { "worker" } else { "workers" };
-        text = format!(
-            "{text}\n\nCounted since the last change. {} {workers} of before serve connections that began before it.",
-            report.old_workers
-        );
+    if let Some(seconds) = report.counted_seconds {
+        let since = jiff::SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX));
+        text = format!("{text}\n\nCounted since HAProxy's last change, {since:#} ago.");
+    }
+    match report.old_workers {
+        0 => {}
+        1 => text.push_str("\nA worker of before serves connections that began before it."),
+        old => text = format!("{text}\n{old} workers of before serve connections that began before it."),
     }
     text
 }

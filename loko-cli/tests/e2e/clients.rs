@@ -32,6 +32,7 @@ pub(crate) struct Clients {
     runtime: Runtime,
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
+    since: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +75,12 @@ impl Clients {
             (0..crowd.reconnecting)
                 .map(|_| runtime.spawn(reconnect(address.clone(), crowd.pause, Arc::clone(&shared)))),
         );
-        Self { runtime, shared, tasks }
+        Self {
+            runtime,
+            shared,
+            tasks,
+            since: Instant::now(),
+        }
     }
 
     /// What was noticed until now.
@@ -102,17 +108,21 @@ impl Clients {
     /// Ends them; nobody may have noticed anything.
     #[track_caller]
     pub(crate) fn noticed_nothing(self, during: &str) {
-        let started = self.connections();
+        let (started, since) = (self.connections(), self.since);
         let (connections, troubles) = self.end();
         println!(
             "measured: during {during} {connections} connections, {} troubles",
             troubles.len()
         );
         assert!(started > 0, "nobody connected");
-        let first: Vec<&str> = troubles.iter().take(5).map(|trouble| trouble.what.as_str()).collect();
+        let told: Vec<String> = troubles
+            .iter()
+            .take(100)
+            .map(|Trouble { at, what }| format!("after {:.1} s {what}", (*at - since).as_secs_f32()))
+            .collect();
         assert!(
             troubles.is_empty(),
-            "{} troubles during {during}: {first:?}",
+            "{} troubles during {during}: {told:#?}",
             troubles.len()
         );
     }

@@ -128,7 +128,8 @@ fn tunnels(suite: &Suite) {
         .loko("tunnel status")
         .ok()
         .says("PORT TO ENTRY POINT NODES NOW TOTAL IN OUT STATE")
-        .says(&format!("{}:6379/tcp valkey", quick.address));
+        .says(&format!("{}:6379/tcp valkey", quick.address))
+        .says("Counted since HAProxy's last change");
     quick.loko("tunnel sync").ok();
     quick.loko("tunnel sync").ok().says("nothing to do");
 

@@ -20,6 +20,10 @@ use crate::routes::Routes;
 
 /// How long a new process may take. It binds at once or tries for two seconds.
 const TAKE_OVER: Duration = Duration::from_secs(15);
+/// An answer within this time comes from a worker that has time to hand its sockets over; the master gives it one second.
+const AT_EASE: Duration = Duration::from_millis(200);
+/// How long such an answer is waited for.
+const MOST_EASE: Duration = Duration::from_secs(10);
 /// Exit code of the script where HAProxy does not take the file.
 const REFUSED: i64 = 3;
 /// Exit code of the script where the files are not those that the change was made from.
@@ -68,6 +72,7 @@ impl Edge {
             self.script("kill -USR2 1").await?;
             return self.confirmed(&rendered.revision, since).await.map(|()| true);
         }
+        self.at_ease().await;
         let since = unix_now();
         self.write(found, environment, &rendered, stored.as_deref()).await?;
         if let Err(error) = self.confirmed(&rendered.revision, since).await {
@@ -130,6 +135,21 @@ impl Edge {
             )
         };
         Err(HaproxyError::Reload { container, message })
+    }
+
+    /// Waits until the worker that serves is not too busy to hand its sockets over: where it does not in a second, the new one
+    /// binds its own, and connections that wait at those of before are reset (`sock_get_old_sockets` in HAProxy's `src/sock.c`).
+    /// One that stays busy, or does not answer, holds nothing up for long.
+    async fn at_ease(&self) {
+        let start = Instant::now();
+        while start.elapsed() < MOST_EASE {
+            let asked = Instant::now();
+            let answer = http::get(self.statistics, REVISION_PATH).await;
+            if answer.is_none() || asked.elapsed() < AT_EASE {
+                return;
+            }
+            sleep(AT_EASE).await;
+        }
     }
 
     /// Whether any process answers. One that was just started is given a moment; one that the engine starts over and over

@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, Lifecycle, LifecycleHandler, PodSpec, PodTemplateSpec, SleepAction, Volume,
+    ConfigMapVolumeSource, Container, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec,
+    SleepAction, Sysctl, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use loko_config::slots::{PING_NODE_PORT, WEB_NODE_PORT, WEBSECURE_NODE_PORT};
+use loko_config::slots::{FIRST_TCP_NODE_PORT, PING_NODE_PORT, WEB_NODE_PORT, WEBSECURE_NODE_PORT};
 
 use super::arguments::{self, arguments};
 use super::{ACME_CA, METRICS_PORT, NAME, NAMESPACE, TraefikInput, WEB, WEBSECURE};
@@ -89,7 +90,10 @@ fn pod_spec(input: &TraefikInput<'_>) -> PodSpec {
         priority_class_name: Some("system-cluster-critical".to_owned()),
         node_selector: Some(input.placement.node_selector.clone()),
         tolerations: Some(input.placement.tolerations.clone()),
-        security_context: Some(pod::not_root(NOBODY)),
+        security_context: Some(PodSecurityContext {
+            sysctls: Some(sysctls()),
+            ..pod::not_root(NOBODY)
+        }),
         enable_service_links: Some(false),
         // Traefik itself gives open requests ten seconds.
         termination_grace_period_seconds: Some(15),
@@ -97,4 +101,23 @@ fn pod_spec(input: &TraefikInput<'_>) -> PodSpec {
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// Ports of the pod's own. A client that closes first leaves the port of Traefik's connection to its workload in use for a minute
+/// (TIME-WAIT, RFC 9293, 3.6.1), and a connection for which none is free is reset. Linux' own range, 28,232 ports, is that of the
+/// host as well, where HAProxy waits for a port instead: with more of them here, it is there that they run out. Both settings are
+/// among those that Kubernetes calls safe.
+fn sysctls() -> Vec<Sysctl> {
+    let sysctl = |name: &str, value: String| Sysctl {
+        name: format!("net.ipv4.{name}"),
+        value,
+    };
+    vec![
+        sysctl("ip_local_port_range", "10240 65535".to_owned()),
+        // A port that a connection to a workload has cannot be listened on when Traefik starts again in the same pod.
+        sysctl(
+            "ip_local_reserved_ports",
+            format!("{FIRST_TCP_NODE_PORT}-{PING_NODE_PORT}"),
+        ),
+    ]
 }
