@@ -3,9 +3,6 @@
 
 engine_answers() { docker version >/dev/null 2>&1; }
 
-# engine_is_ours: the engine that answers keeps its data in our cache.
-engine_is_ours() { [ "$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)" = "$BED/docker" ]; }
-
 start_engine() {
   [ "$EUID" = 0 ] || fail "no engine answers, and only root can start one"
   mkdir -p "$BED/docker"

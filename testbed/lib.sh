@@ -57,3 +57,6 @@ one_at_a_time() {
   say "another testbed/bed is at work: waiting for it"
   flock 9
 }
+
+# engine_is_ours: the engine that answers keeps its data in our cache.
+engine_is_ours() { [ "$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)" = "$BED/docker" ]; }

@@ -5,6 +5,7 @@
 //! ├─ ca/{ca.crt, ca.key, lock}        one authority for this machine; the key is 0600 and never copied
 //! ├─ catalogue/<name>.yaml            entries of one's own, which add to the catalogue or replace what is in it
 //! ├─ current                          the environment chosen with `loko env use`
+//! ├─ kubeconfig.lock                  held while the user's kubeconfig is changed
 //! └─ environments/<name>/
 //!    ├─ loko.yaml                     as it was last applied
 //!    ├─ origin                        where that loko.yaml is
@@ -15,6 +16,8 @@
 //!
 //! /tmp/loko-edge.lock                 held while HAProxy is changed, which all environments of all users and homes share
 //! ```
+
+mod kubeconfig;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};

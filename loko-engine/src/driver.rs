@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::sync::RwLock;
 
 pub use containers::LogOptions;
 pub use exec::{ExecOutput, ExecSpec};
@@ -28,6 +29,8 @@ const REQUEST_SECONDS: u64 = 120;
 pub struct Engine {
     docker: Docker,
     facts: Arc<EngineFacts>,
+    /// Read while a container is being made.
+    making: Arc<RwLock<()>>,
 }
 
 impl fmt::Debug for Engine {
@@ -58,7 +61,11 @@ impl Engine {
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
         let (version, info) = tokio::try_join!(docker.version(), docker.info()).map_err(unreachable)?;
         let facts = Arc::new(convert::engine_facts(endpoint, version, info));
-        Ok(Self { docker, facts })
+        Ok(Self {
+            docker,
+            facts,
+            making: Arc::default(),
+        })
     }
 
     /// What the engine said of itself when it was connected to.

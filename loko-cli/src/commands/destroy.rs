@@ -174,6 +174,8 @@ async fn remove_dns(platform: &Platform) -> Result<Vec<String>, CliError> {
 
 async fn remove_containers(platform: &Platform) -> Result<Vec<String>, CliError> {
     let ours = labels_of(platform);
+    // A create that failed may have asked for one that is not there yet.
+    platform.engine.settled().await;
     let containers = platform.engine.containers(&ours).await?;
     let removals = containers
         .iter()
@@ -314,11 +316,13 @@ fn remove_files(context: &Context, platform: &Platform) -> Result<Vec<String>, C
         }
     }
     let path = crate::context::kubeconfig_path()?;
-    if let Some(theirs) = state::read(&path)? {
-        let without = loko_cluster::kubeconfig::remove(path.as_str(), &theirs, &platform.environment.cluster_name())
-            .map_err(loko_cluster::ClusterError::from)?;
-        if let Some(without) = without {
-            state::write(&path, without.as_bytes(), true)?;
+    if path.exists() {
+        let cluster = platform.environment.cluster_name();
+        let without = |theirs: &str| {
+            let without = loko_cluster::kubeconfig::remove(path.as_str(), theirs, &cluster);
+            Ok(without.map_err(loko_cluster::ClusterError::from)?)
+        };
+        if context.home.edit_kubeconfig(&path, without)? {
             removed.push("its kubeconfig entries".to_owned());
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use loko_cluster::driver::{KubeApi, NodeState, fresh_token};
 use loko_cluster::nodes::{NETWORK, NodeInput, Role};
@@ -269,11 +269,11 @@ impl Up<'_> {
         if written {
             state::write(&own, text.as_bytes(), true)?;
         }
-        if !options.no_kubeconfig
-            && let Some((path, merged)) = merged(&text)?
-        {
-            state::write(&path, merged.as_bytes(), true)?;
-            written = true;
+        if !options.no_kubeconfig {
+            let path = crate::context::kubeconfig_path()?;
+            written |= context
+                .home
+                .edit_kubeconfig(&path, |theirs| merged(&path, theirs, &text))?;
         }
         Ok((
             (),
@@ -300,12 +300,9 @@ fn authorities(paths: &[String]) -> Result<BTreeMap<String, Vec<u8>>, CliError> 
     Ok(loko_cluster::authorities::files(&read.collect::<Result<Vec<_>, _>>()?)?)
 }
 
-/// The user's kubeconfig, and what it should be; `None` where it is that.
-fn merged(text: &str) -> Result<Option<(Utf8PathBuf, String)>, CliError> {
-    let path = crate::context::kubeconfig_path()?;
-    let theirs = state::read(&path)?.unwrap_or_default();
-    let merged = loko_cluster::kubeconfig::merge(path.as_str(), &theirs, text).map_err(ClusterError::from)?;
-    Ok(merged.map(|merged| (path, merged)))
+/// What the user's kubeconfig should be; `None` where it is that.
+fn merged(path: &Utf8Path, theirs: &str, text: &str) -> Result<Option<String>, CliError> {
+    Ok(loko_cluster::kubeconfig::merge(path.as_str(), theirs, text).map_err(ClusterError::from)?)
 }
 
 /// Whether there is nothing to write about the cluster in a kubeconfig, ours or the user's.
@@ -314,7 +311,12 @@ pub(super) fn kubeconfig_is_written(up: Up<'_>) -> Result<bool, CliError> {
     let Some(text) = state::read(&own)?.filter(|text| text.contains(&server(up.observed.api_port))) else {
         return Ok(false);
     };
-    Ok(up.options.no_kubeconfig || merged(&text)?.is_none())
+    if up.options.no_kubeconfig {
+        return Ok(true);
+    }
+    let path = crate::context::kubeconfig_path()?;
+    let theirs = state::read(&path)?.unwrap_or_default();
+    Ok(merged(&path, &theirs, &text)?.is_none())
 }
 
 fn server(port: NonZeroU16) -> String {

@@ -29,6 +29,11 @@ pub(crate) const TOPIC: Topic = Topic {
             &["curl", "dig"],
             engine,
         ),
+        Test(
+            "an_engine_that_goes_during_a_create_is_gone_on_from",
+            &["curl", "dig"],
+            engine_during_a_create,
+        ),
     ],
 };
 
@@ -198,17 +203,22 @@ fn answers_at(quick: &Environment, address: &str) {
     assert_eq!(ping(address, "6379"), "PONG");
 }
 
-/// `LOKO_E2E_RESTART` names a program that restarts the engine; others who use it would notice.
-fn engine(suite: &Suite) {
+/// `LOKO_E2E_RESTART` is a command line that restarts the engine; others who use it would notice.
+fn restart(suite: &Suite) -> Option<Run> {
     let Some(restart) = std::env::var_os("LOKO_E2E_RESTART").filter(|_| suite.is_alone()) else {
         println!("skipped: LOKO_E2E_RESTART is not set, or others use this engine");
-        return;
+        return None;
     };
+    Some(Run::new("sh").args(["-c".into(), restart]))
+}
+
+fn engine(suite: &Suite) {
+    let Some(restart) = restart(suite) else { return };
     let environments = [&suite.quick, &suite.pair];
     for environment in environments {
         environment.up();
     }
-    Run::new("sh").args(["-c".into(), restart]).ok();
+    restart.ok();
     // No command: what answers is what the engine starts by itself.
     for environment in environments {
         let host = environment.host("whoami");
@@ -243,4 +253,24 @@ fn engine(suite: &Suite) {
         environment.answers();
         suite.settled(environment);
     }
+}
+
+fn engine_during_a_create(suite: &Suite) {
+    let Some(restart) = restart(suite) else { return };
+    let beaten = &suite.beaten;
+    beaten.write(&beaten.yaml);
+    beaten.loko("destroy --yes").ok();
+    let creating = beaten.loko("create --keep -o json").start();
+    creating.writes(Duration::from_mins(3), "that kubeadm starts", |line| {
+        let said: Value = serde_json::from_str(line).unwrap_or_default();
+        said["step"] == "kubeadm" && said["event"] == "started"
+    });
+    restart.ok();
+    let broken = creating.wait();
+    assert!(broken.code.is_some_and(|code| (1..10).contains(&code)), "{broken}");
+    broken.says("loko::");
+    beaten.loko("create").ok();
+    beaten.answers();
+    suite.settled(beaten);
+    beaten.loko("destroy --yes").ok();
 }

@@ -11,12 +11,14 @@ use crate::environment::Environment;
 use crate::life::{is_long, up};
 use crate::run::Output;
 use crate::suite::{self, Suite};
+use crate::trouble::nothing_is_left;
 use crate::{Test, Topic};
 
 pub(crate) const TOPIC: Topic = Topic {
     name: "faults",
     tests: &[
         Test("an_engine_that_fails_in_any_call_is_survived", &[], running),
+        Test("a_first_create_on_it_leaves_nothing", &["curl", "dig"], first),
         Test("one_that_never_answers_is_given_up", &[], silent),
     ],
 };
@@ -192,6 +194,33 @@ fn running(suite: &Suite) {
     beaten.loko("create").ok();
     assert_eq!((suite::started_at(&beaten.name), suite::ours()), before);
     suite.settled(beaten);
+}
+
+fn first(suite: &Suite) {
+    let beaten = &suite.beaten;
+    beaten.write(&beaten.yaml);
+    let Some(front) = Front::new() else { return };
+    let destroy = || drop(beaten.loko("destroy --yes").ok());
+    destroy();
+    let (output, calls) = front.create(beaten, "whole", None);
+    assert_eq!(output.code, Some(0), "{output}");
+    destroy();
+    let mut before = suite.before.clone();
+    before.extend(suite::ours().into_iter().filter(|thing| !thing.contains(&beaten.name)));
+    let kinds = [Fault::Failed, Fault::Dropped, Fault::Refused];
+    let count = if is_long() { 36 } else { 3 };
+    for index in 0..count {
+        let (at, fault) = (calls * (2 * index + 1) / (2 * count), kinds[index % kinds.len()]);
+        let (output, _) = front.create(beaten, &format!("first-{at}"), Some((at, fault)));
+        assert!(is_clear(&output), "{fault:?} at call {at} of {calls}: {output}");
+        if output.code == Some(0) {
+            beaten.answers();
+            destroy();
+        } else {
+            output.says("what was made is taken away again");
+        }
+        nothing_is_left(beaten, &before);
+    }
 }
 
 fn silent(suite: &Suite) {

@@ -7,14 +7,21 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::environment::{Environment, events};
+use crate::picture::Picture;
 use crate::run::{Output, Run, Running};
 use crate::suite::{self, Suite};
+use crate::trouble::nothing_is_left;
 use crate::{Test, Topic};
 
 pub(crate) const TOPIC: Topic = Topic {
     name: "life",
     tests: &[
         Test("killed_after_every_step_create_goes_on", &["curl", "dig"], killed),
+        Test(
+            "killed_after_every_step_other_commands_go_on",
+            &["curl", "dig", "kubectl"],
+            others_killed,
+        ),
         Test("ctrl_c_ends_in_order_and_twice_at_once", &[], interrupted),
         Test("twenty_statuses_during_a_create_end_well", &[], statuses),
         Test("a_create_and_a_destroy_at_once_end_well", &[], at_once),
@@ -98,6 +105,51 @@ fn killed(suite: &Suite) {
 pub(crate) fn up(beaten: &Environment) {
     beaten.write(&beaten.yaml);
     beaten.loko("create").ok();
+}
+
+fn others_killed(suite: &Suite) {
+    let beaten = &suite.beaten;
+    up(beaten);
+    let whole = Picture::of(beaten);
+
+    // An edit: another workload, with a port, and an Ingress that changes.
+    let edited = beaten
+        .yaml
+        .replace("{port: 8080}", "{port: 8080, annotations: {example.org/a: b}}")
+        + "    - {name: second, image: mccutchen/go-httpbin:2.25.0, ports: [8080]}\n";
+    assert!(edited.contains("example.org"), "{edited}");
+    beaten.write(&edited);
+    beaten.loko("create").ok();
+    let undisturbed = Picture::of(beaten);
+    assert_ne!(undisturbed, whole);
+    up(beaten);
+    assert_eq!(Picture::of(beaten), whole);
+    beaten.write(&edited);
+    let (_, seen) = killed_at_each(|| beaten.loko("create -o json"));
+    assert_seen(&seen, &["images", "foundation", "apply", "edge"]);
+    assert_eq!(Picture::of(beaten), undisturbed);
+    beaten.answers();
+    suite.settled(beaten);
+    up(beaten);
+
+    let (_, seen) = killed_at_each(|| beaten.loko("stop -o json"));
+    assert_seen(&seen, &["routes", "nodes"]);
+    for (name, container) in suite::inspect(&beaten.name) {
+        assert_eq!(container["State"]["Running"], false, "{name}");
+    }
+    beaten.loko("stop").ok().says("it is stopped");
+
+    let (_, seen) = killed_at_each(|| beaten.loko("start -o json"));
+    assert_seen(&seen, &["nodes", "api", "dns", "edge"]);
+    suite.settled(beaten);
+    assert_eq!(Picture::of(beaten), whole);
+    beaten.answers();
+
+    let mut before = suite.before.clone();
+    before.extend(suite::ours().into_iter().filter(|thing| !thing.contains(&beaten.name)));
+    let (_, seen) = killed_at_each(|| beaten.loko("destroy --yes -o json"));
+    assert_seen(&seen, &["routes", "containers", "dns", "volumes", "files"]);
+    nothing_is_left(beaten, &before);
 }
 
 /// What Ctrl-C makes a create say.

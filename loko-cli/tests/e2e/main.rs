@@ -39,6 +39,7 @@ mod itself;
 mod kind;
 mod life;
 mod names;
+mod picture;
 mod planes;
 mod ports;
 mod power;

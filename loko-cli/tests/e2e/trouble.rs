@@ -47,9 +47,12 @@ pub(crate) fn busy(place: &Place) -> Environment {
     small(place, "e2e-busy", "busy.loko.test", "127.0.0.5", "")
 }
 
-/// The Kubernetes API refuses its Ingress, when everything else is made already.
+/// What makes the Kubernetes API refuse an Ingress, when everything else is made already.
+const BROKEN: &str = ", annotations: {\"no key\": \"of an annotation\"}}\n";
+
+/// Has that.
 pub(crate) fn broken(place: &Place) -> Environment {
-    let annotation = ", annotations: {\"no key\": \"of an annotation\"}";
+    let annotation = BROKEN.trim_end_matches("}\n");
     small(place, "e2e-broken", "broken.loko.test", "127.0.0.6", annotation)
 }
 
@@ -95,12 +98,18 @@ fn port_in_use(suite: &Suite) {
 fn failed_create(suite: &Suite) {
     let broken = &suite.broken;
     let before = suite::ours();
-    let failed = broken.loko("create").any();
-    assert!(failed.code.is_some_and(|code| code != 0), "{failed}");
+    // A program that ends whenever it is started: its state, the events and its last words are shown.
+    broken.write(&broken.yaml.replace(BROKEN, "}\n      env: {PORT: nonsense}\n"));
+    let failed = broken.loko("create").ends_with(4);
     failed
         .says("could not be created; what was made is taken away again")
-        .says("no key");
+        .says("the workload whoami failed: whoami ends with exit code")
+        .says("pod whoami-")
+        .says("Ready: containers with unready status: [whoami]")
+        .says("Back-off restarting failed container")
+        .says("| Print version and exit");
     nothing_is_left(broken, &before);
+    broken.write(&broken.yaml);
 
     // To look at what went wrong, what was made stays.
     let failed = broken.loko("create --keep").any();

@@ -1,6 +1,7 @@
 //! Containers: look, make, start, stop, remove, read logs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{
@@ -81,7 +82,32 @@ impl Engine {
 
     /// Makes a container and does not start it. One of ours that has the name by now was asked for by a command that was killed
     /// before it heard of it: it goes, and this one is made. So call it only with the lock that keeps others away.
+    ///
+    /// The engine goes on with what it was asked for when nobody waits any more; so does this, and [`Self::settled`] tells when
+    /// it has come to its end.
     pub async fn create_container(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        let making = Arc::clone(&self.making).read_owned().await;
+        let (engine, wanted) = (self.clone(), spec.clone());
+        let made = tokio::spawn(async move {
+            let _making = making;
+            engine.create_over_what_was_cut(&wanted).await
+        });
+        made.await.unwrap_or_else(|error| {
+            Err(EngineError::Refused {
+                action: format!("create the container {}", spec.name),
+                status: 0,
+                message: error.to_string(),
+            })
+        })
+    }
+
+    /// Resolves when no container is being made, also none that was asked for by a future which was dropped meanwhile: what is
+    /// listed from then on is all that there is.
+    pub async fn settled(&self) {
+        drop(self.making.write().await);
+    }
+
+    async fn create_over_what_was_cut(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         let started = Instant::now();
         loop {
             match self.create_at_once(spec).await {
