@@ -76,7 +76,7 @@ pub struct Limits {
     pub files: u32,
     /// Threads of one worker.
     pub threads: u16,
-    /// New connections a second at one port of the host; more wait for their turn.
+    /// New connections a second at the port of a workload, for each node; more wait for their turn. HTTP and HTTPS are not held back.
     pub rate: u32,
 }
 
@@ -214,7 +214,7 @@ impl Limits {
 
     /// A client that closes first leaves HAProxy's connection to the node in TIME-WAIT, where Linux holds its port for a minute,
     /// and one for which no port is left fails. Well before that Linux looks through thousands of ports for a free one, and
-    /// HAProxy does nothing else. So no port of the host takes more than three quarters of what comes free.
+    /// HAProxy does nothing else. So no port of a workload takes more than three quarters of what comes free.
     fn rate(ports: u32) -> u32 {
         (ports / 60 * 3 / 4).max(Self::LEAST_RATE)
     }

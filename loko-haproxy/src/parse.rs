@@ -141,6 +141,8 @@ impl Reader {
             Line::Files(number) if self.section == Section::Global => self.files = Some(number),
             Line::Threads(number) if self.section == Section::Global => self.threads = Some(number),
             Line::Rate(number) if self.section == Section::Defaults => self.rate = Some(number),
+            // That of a frontend follows from what it is and how many nodes there are.
+            Line::Rate(_) if self.section == Section::Frontend => {}
             Line::Prometheus if self.section == Section::Statistics => self.prometheus = true,
             Line::Relay(relay) if self.section == Section::Statistics => self.relays.push(relay),
             Line::Bind(address) if self.section == Section::Statistics => self.statistics = Some(address),

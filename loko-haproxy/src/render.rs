@@ -60,6 +60,7 @@ struct FrontendSection {
     name: String,
     mode: &'static str,
     bind: String,
+    rate: u32,
     inspect: bool,
     rules: Vec<RuleLine>,
     default: Option<String>,
@@ -91,7 +92,11 @@ fn text(configuration: &Configuration, revision: &str) -> String {
         prometheus: configuration.prometheus,
         relay_path: RELAY_PATH,
         relays: &configuration.relays,
-        frontends: configuration.frontends.iter().map(frontend_section).collect(),
+        frontends: configuration
+            .frontends
+            .iter()
+            .map(|frontend| frontend_section(configuration, frontend))
+            .collect(),
         backends: configuration.backends.iter().map(backend_section).collect(),
     };
     // Writing to a string does not fail, and no filter of the template does.
@@ -100,7 +105,22 @@ fn text(configuration: &Configuration, revision: &str) -> String {
     text
 }
 
-fn frontend_section(frontend: &Frontend) -> FrontendSection {
+/// New connections a second; 0: any number. Of HTTP HAProxy keeps connections to the nodes for the next request, and browsers and
+/// load generators that ask over HTTPS come in bursts, which must not wait for what only a minute of them would use up.
+fn rate(configuration: &Configuration, frontend: &Frontend) -> u32 {
+    match frontend.kind {
+        FrontendKind::Http | FrontendKind::Https => 0,
+        FrontendKind::Sni | FrontendKind::Tcp => {
+            let ids = frontend.rules.iter().map(|rule| &rule.backend).chain(&frontend.default);
+            let nodes = ids.filter_map(|id| configuration.backends.iter().find(|backend| backend.id == *id));
+            let least = nodes.map(|backend| backend.nodes.len()).min().unwrap_or(1).max(1);
+            let least = u32::try_from(least).unwrap_or(u32::MAX);
+            configuration.limits.rate.saturating_mul(least)
+        }
+    }
+}
+
+fn frontend_section(configuration: &Configuration, frontend: &Frontend) -> FrontendSection {
     let owners: BTreeSet<&EnvName> = frontend
         .rules
         .iter()
@@ -125,6 +145,7 @@ fn frontend_section(frontend: &Frontend) -> FrontendSection {
         } else {
             frontend.bind.to_string()
         },
+        rate: rate(configuration, frontend),
         inspect: matches!(frontend.kind, FrontendKind::Https | FrontendKind::Sni),
         rules: frontend
             .rules
