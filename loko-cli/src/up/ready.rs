@@ -60,18 +60,21 @@ pub(super) async fn wait(
     line.tell("asking by name through the whole path");
     let urls = urls(platform);
     let asked = if urls.is_empty() { vec![unnamed(platform)] } else { urls };
-    let ports = platform
-        .environment
-        .enabled_workloads()
-        .flat_map(|workload| &workload.ports);
-    let ports = ports.filter(|port| port.protocol == Protocol::Tcp);
-    let ((), answered) = futures_util::join!(
-        async {
-            join_all(ports.map(|port| stays_open(platform, port.host_port.get()))).await;
-        },
-        try_join_all(asked.iter().map(|url| answers(context, platform, url))),
-    );
-    answered?;
+    try_join_all(asked.iter().map(|url| answers(context, platform, url))).await?;
+    let workloads = platform.environment.enabled_workloads();
+    let ports = workloads.flat_map(|workload| workload.ports.iter().map(move |port| (workload, port)));
+    let ports = ports.filter(|(_, port)| port.protocol == Protocol::Tcp);
+    let asked = ports.map(|(workload, port)| async move {
+        let stays_open = stays_open(platform, port.host_port.get()).await;
+        (!stays_open).then(|| {
+            let WorkloadPort { port, host_port, .. } = port;
+            let name = &workload.name;
+            format!("{name}: connections to port {host_port} are closed at once; does its program listen on {port}?")
+        })
+    });
+    for warning in join_all(asked).await.into_iter().flatten() {
+        context.progress.say(&warning);
+    }
     Ok(())
 }
 
@@ -107,16 +110,20 @@ fn ways(platform: &Platform) -> usize {
     nodes::names(&platform.environment).count().max(1)
 }
 
-/// Waits until connections to a TCP port lead to a workload, by every way. One that closes them by itself at once is let go
-/// after a while: that is its own affair.
-async fn stays_open(platform: &Platform, port: u16) {
+/// Waits until connections to a TCP port lead to a workload, by every way. False where they do not: the workload is ready and
+/// Traefik answers, so what is left is a route that it has yet to learn of, or a program that does not listen there or closes
+/// connections by itself.
+async fn stays_open(platform: &Platform, port: u16) -> bool {
     let address = SocketAddr::new(platform.address, port);
     let started = Instant::now();
-    while started.elapsed() < PATH_LIMIT {
+    loop {
         // Held together, they go to different nodes: HAProxy leads each to the one with the fewest.
         let held = join_all((0..ways(platform)).map(|_| is_held(address))).await;
         if held.into_iter().all(|held| held) {
-            return;
+            return true;
+        }
+        if started.elapsed() > ROUTE_LIMIT {
+            return false;
         }
         tokio::time::sleep(HELD).await;
     }

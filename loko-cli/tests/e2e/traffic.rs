@@ -169,7 +169,16 @@ fn ports_come_and_go(suite: &Suite) {
     for change in 1..=changes {
         quick.write(&busy(quick, &ports_of(change)));
         let said = quick.loko("create").ok();
-        said.says(&format!("{}:{}", quick.address, ports_of(change)[0]));
+        let [first, second, ..] = ports_of(change)[..] else {
+            panic!("{MOVING} ports move")
+        };
+        // Its program listens on the first alone.
+        said.says(&format!("{}:{first}", quick.address))
+            .says(&format!("many: connections to port {second} are closed at once"));
+        assert!(
+            !said.stderr.contains(&format!("connections to port {first} ")),
+            "{said}"
+        );
     }
     clients.noticed_nothing(&format!("{changes} changes of {MOVING} ports each"));
     assert_eq!(suite::started_at(&quick.name), containers);
