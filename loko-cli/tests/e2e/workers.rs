@@ -119,6 +119,8 @@ fn pods(suite: &Suite) {
     let pair = &suite.pair;
     pair.up();
     let nodes: Vec<String> = listed(pair).into_keys().collect();
+    // No workload runs on the control plane, so it has no workload's image.
+    pair.loko("registry load --nodes valkey/valkey:8.1").ok();
     for (index, node) in nodes.iter().enumerate() {
         pair.apply(&json!({
             "apiVersion": "v1", "kind": "Pod",
