@@ -13,7 +13,7 @@ pub(crate) const TOPIC: Topic = Topic {
     name: "workers",
     tests: &[
         Test("three_nodes_are_ready_with_labels_and_taints", &["kubectl"], nodes),
-        Test("pods_on_different_nodes_reach_each_other", &["kubectl"], pods),
+        Test("pods_on_different_nodes_reach_each_other", &["kind", "kubectl"], pods),
         Test("workloads_run_where_they_may", &["kubectl"], placement),
         Test(
             "both_environments_answer_each_by_its_own_certificate",
@@ -120,7 +120,7 @@ fn pods(suite: &Suite) {
     pair.up();
     let nodes: Vec<String> = listed(pair).into_keys().collect();
     // No workload runs on the control plane, so it has no workload's image.
-    pair.loko("registry load --nodes valkey/valkey:8.1").ok();
+    crate::ports::load(pair, "valkey/valkey:8.1");
     for (index, node) in nodes.iter().enumerate() {
         pair.apply(&json!({
             "apiVersion": "v1", "kind": "Pod",
