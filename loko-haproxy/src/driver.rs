@@ -282,16 +282,22 @@ impl Edge {
         })
     }
 
-    /// What is there, whoever runs it. Where the container goes while it is looked at, it is looked again.
+    /// What is there, whoever runs it. Where the container goes while it is looked at, or what was read may be half of a file that
+    /// was replaced meanwhile, it is looked again.
     async fn look(&self) -> Result<Found, HaproxyError> {
+        let mut doubtful = None;
         for _ in 0..LOOKS {
             match self.look_once().await {
                 Err(HaproxyError::Engine(error)) if may_be_going(&error) => {
                     tracing::debug!(%error, "looked at again");
-                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                Ok(found) if found.may_be_torn() && doubtful.as_ref() != Some(&found.digest) => {
+                    tracing::debug!("files that make no sense are read again");
+                    doubtful = Some(found.digest);
                 }
                 looked => return looked,
             }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
         self.look_once().await
     }
@@ -382,6 +388,14 @@ impl Found {
         }
     }
 
+    /// Whether a file may have been replaced while the engine read it: Docker asks for its size first and then reads as many
+    /// bytes of what has its name by then. Somebody may also have edited it, so it is read twice at most. Half a file that
+    /// makes sense is noticed by its digest, before anything is put in place of it.
+    fn may_be_torn(&self) -> bool {
+        let configuration = self.files.get(CONFIGURATION);
+        configuration.is_some_and(|text| !parse::is_as_written(text)) || self.stored(None).is_err()
+    }
+
     fn configuration(&self) -> Option<Configuration> {
         parse::parse(self.files.get(CONFIGURATION)?).ok()
     }
@@ -451,6 +465,43 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::{Limits, Settings, decide};
+    use crate::render::render;
+
+    /// What Docker gives of a file that a longer one takes the place of meanwhile.
+    #[test]
+    fn half_a_file_is_read_again_and_a_whole_one_is_not() {
+        let whole = "environment: dev\naddress: 127.0.0.1\nhttp: 80\nhttps: 443\ndomain: dev.me\nhosts: [a.dev.me]\nnodes: []\n\
+            tcp:\n- workload: valkey\n  listen: 6379\n  node-port: 30100\nudp: []";
+        let torn = |text: &str| {
+            let files = BTreeMap::from([("routes/dev.yaml".to_owned(), text.as_bytes().to_vec())]);
+            Found::new(None, true, files).may_be_torn()
+        };
+        assert!(!torn(whole));
+        let read = |text: &str| serde_yaml::from_str::<Routes>(text).ok();
+        for end in 0..whole.len() {
+            let half = &whole[..end];
+            assert!(torn(half) || read(half) == read(whole), "{half}");
+        }
+        let configuration = {
+            let settings = Settings {
+                limits: Limits::new(1000, 1),
+                prometheus: true,
+                statistics: STATISTICS_PORT,
+                mode: EdgeMode::HostNetwork,
+                published: Vec::new(),
+            };
+            render(&decide(&BTreeMap::new(), &settings)).text
+        };
+        let torn = |text: &str| {
+            let files = BTreeMap::from([(CONFIGURATION.to_owned(), text.as_bytes().to_vec())]);
+            Found::new(None, true, files).may_be_torn()
+        };
+        assert!(!torn(&configuration));
+        for end in 0..configuration.len() {
+            assert!(torn(&configuration[..end]), "{}", &configuration[..end]);
+        }
+    }
 
     fn refused(status: u16, message: &str) -> EngineError {
         EngineError::Refused {
