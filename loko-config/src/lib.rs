@@ -37,6 +37,9 @@
 //! none can lack a key that another has. It is also why the schema is not derived from the model: the file has forms
 //! (`- quay`, `5432/udp`) that the model has resolved.
 //!
+//! *Secrets are not shown.* [`Problems`] and warnings quote neither passwords nor variables of workloads; the module `mask`
+//! says what is hidden. Line, column and bytes stay those of the file.
+//!
 //! *Variables twice.* Where a value must be right before anything runs (images, hosts, charts) variables are replaced
 //! while loading, and `${LOKO_IP}`, which nobody knows yet, is refused there. Everywhere else the text stays a template,
 //! checked, until [`Environment::expand`]; so values of environment variables, which may be secrets, are in no loaded
@@ -46,6 +49,7 @@ pub mod edit;
 mod expand;
 mod generate;
 mod load;
+mod mask;
 pub mod model;
 pub mod names;
 pub mod problem;

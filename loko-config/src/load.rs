@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
+use crate::mask::Mask;
 use crate::model::{Environment, Protocol};
 use crate::names::{Domain, EnvName, WorkloadName};
 use crate::problem::{Cause, Problem, Problems, Severity, Span};
@@ -96,12 +97,20 @@ pub fn load(text: &str, options: &LoadOptions) -> Result<Loaded, Problems> {
     match environment {
         Some((environment, raw)) if !problems.iter().any(stops) => Ok(Loaded {
             environment,
-            warnings: problems,
+            warnings: without_secrets(text, problems),
             raw: Box::new(raw),
             text: text.to_owned(),
         }),
         Some(_) | None => Err(Problems::new(file_name, text, problems)),
     }
+}
+
+fn without_secrets(text: &str, problems: Vec<Problem>) -> Vec<Problem> {
+    if problems.is_empty() {
+        return problems;
+    }
+    let mask = Mask::of(text);
+    problems.into_iter().map(|problem| mask.problem(problem)).collect()
 }
 
 /// [`load`] for the bytes of a file: bytes that are no UTF-8 are a problem like any other. A byte order mark is

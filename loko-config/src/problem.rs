@@ -2,7 +2,7 @@
 //!
 //! [`Problems`] is a [`miette::Diagnostic`] that holds the text, so a program that wants colours and arrows needs only
 //! miette's `fancy` feature; without it, `Display` writes one block of plain text for each problem. Both [`Problem`]
-//! and [`Problems`] serialise for machines.
+//! and [`Problems`] serialise for machines. None of it shows what stands in the place of a secret.
 
 mod cause;
 mod source;
@@ -11,6 +11,8 @@ use std::fmt;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use serde::{Serialize, Serializer};
+
+use crate::mask::Mask;
 
 pub use cause::Cause;
 pub(crate) use source::LineIndex;
@@ -131,11 +133,14 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// `file_name` is what messages call the text.
+    /// `file_name` is what messages call the text. What stands in the places of secrets is hidden in the text and in
+    /// the problems.
     #[must_use]
-    pub fn new(file_name: &str, text: &str, mut list: Vec<Problem>) -> Self {
+    pub fn new(file_name: &str, text: &str, list: Vec<Problem>) -> Self {
+        let mask = Mask::of(text);
+        let mut list: Vec<_> = list.into_iter().map(|problem| mask.problem(problem)).collect();
         list.sort_by_key(|problem| problem.span);
-        let file = Box::new(NamedSource::new(file_name, text.to_owned()).with_language("yaml"));
+        let file = Box::new(NamedSource::new(file_name, mask.text(text)).with_language("yaml"));
         Self { file, list }
     }
 
@@ -151,7 +156,7 @@ impl Problems {
         self.file.name()
     }
 
-    /// The text that the spans point into.
+    /// The text that the spans point into: of the same bytes, lines and columns as the file, with secrets hidden.
     #[must_use]
     pub fn text(&self) -> &str {
         self.file.inner()

@@ -12,3 +12,4 @@ mod generated;
 mod library;
 mod renovate;
 mod schema;
+mod secrets;
