@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use loko_dns::render::{Source, conf, hosts};
+use loko_dns::render::{Names, conf, hosts, is_known};
 use loko_dns::zone::is_within;
 use loko_dns::{Zone, parse};
 
@@ -21,19 +21,19 @@ pub fn check(bytes: &[u8]) {
 
 /// Names of a hosts file, given to the zone, survive its files.
 fn names(zone: &Zone, text: &str) {
-    let names = parse::hosts(text);
+    let names = parse::names(text);
     let address: IpAddr = zone.address;
-    let files = hosts(Source::Zone, address, &names);
-    let mut read = std::collections::BTreeSet::new();
+    let files = hosts(address, &names);
+    let mut read = Names::default();
     for (file, text) in &files {
-        assert!(Source::Zone.owns(file) && !Source::Cluster.owns(file));
+        assert!(is_known(file));
         for line in text.lines() {
             assert_eq!(parse::hosts_line(line).map(|(found, _)| found), Some(address));
         }
-        read.extend(parse::hosts(text));
+        read.extend(parse::names(text));
     }
     assert_eq!(read, names);
-    for name in &names {
+    for name in &names.all() {
         assert_eq!(
             zone.holds(name.as_str()),
             is_within(name.as_str(), zone.domain.as_str())

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use loko_dns::render::{Listen, Source, conf, hosts};
+use loko_dns::render::{Listen, Names, conf, hosts};
 use loko_dns::resolver::{self, Facts, Version};
 use loko_dns::{Zone, corefile};
 
@@ -29,7 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let zone = Zone::of(&loaded.environment, address, port, BTreeSet::new());
 
     println!("== dnsmasq.conf\n{}", conf(&zone, Listen::Address));
-    for (file, text) in hosts(Source::Zone, zone.address, &zone.hosts) {
+    let names = Names {
+        zone: zone.hosts.clone(),
+        ..Names::default()
+    };
+    for (file, text) in hosts(zone.address, &names) {
         println!("== hosts.d/{file}\n{text}");
     }
     let traefik = IpAddr::from([10, 96, 0, 20]);

@@ -200,8 +200,9 @@ async fn apply(
             put_in_force(engine, name, &plan.hosts, &plan.stale, along).await?;
         }
         Change::Restart => {
-            engine.put_files(name, &files(plan)).await?;
+            // Stopped first: one that was killed in between is then started by the next run, with what it lacks.
             engine.stop_container(name, 2).await?;
+            engine.put_files(name, &files(plan)).await?;
             engine.start_container(name).await?;
         }
         Change::Start => {

@@ -14,7 +14,7 @@ use nom::sequence::{delimited, preceded, separated_pair, terminated};
 use nom::{IResult, Parser};
 
 use crate::error::ParseError;
-use crate::render::Listen;
+use crate::render::{BOTH, FOUND, Listen, Names};
 use crate::zone::Zone;
 
 /// One line of a dnsmasq.conf.
@@ -141,18 +141,29 @@ pub fn hosts_line(text: &str) -> Option<(IpAddr, Vec<&str>)> {
     Some((address.parse().ok()?, names))
 }
 
-/// The names of a hosts file, whatever their address; what is no host name is left out.
+/// The names of a hosts file that [`crate::render::hosts`] wrote, by who knows them, whatever their address; what is no host name
+/// is left out.
+#[must_use]
+pub fn names(text: &str) -> Names {
+    let mut names = Names::default();
+    for line in text.lines() {
+        let Some((_, found)) = hosts_line(line) else { continue };
+        let comment = line.split_once('#').map_or("", |(_, comment)| comment.trim());
+        let found: Vec<HostName> = found.into_iter().filter_map(|name| name.parse().ok()).collect();
+        if comment != FOUND {
+            names.zone.extend(found.iter().cloned());
+        }
+        if [FOUND, BOTH].contains(&comment) {
+            names.cluster.extend(found);
+        }
+    }
+    names
+}
+
+/// The names of any hosts file, as [`names`] reads them.
 #[must_use]
 pub fn hosts(text: &str) -> BTreeSet<HostName> {
-    text.lines()
-        .filter_map(hosts_line)
-        .flat_map(|(_, names)| {
-            names
-                .into_iter()
-                .filter_map(|name| name.parse().ok())
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    names(text).all()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use loko_engine::{ContainerFacts, ContainerSpec};
 use serde::Serialize;
 
 use crate::container::Placement;
-use crate::render::{self, HOSTS_DIRECTORY, Source};
+use crate::render::{self, HOSTS_DIRECTORY, Names};
 use crate::zone::Zone;
 use crate::{container as ours, parse};
 
@@ -27,8 +27,16 @@ impl Facts {
     /// Names that were found in the cluster before.
     #[must_use]
     pub fn cluster_names(&self) -> BTreeSet<HostName> {
-        let files = self.hosts.iter().filter(|(file, _)| Source::Cluster.owns(file));
-        files.flat_map(|(_, text)| parse::hosts(text)).collect()
+        let names = self.hosts.iter().flat_map(|(file, text)| {
+            let names = parse::names(text);
+            // A LoKO that kept them in files of their own wrote no comments.
+            if file.starts_with("cluster") {
+                names.all()
+            } else {
+                names.cluster
+            }
+        });
+        names.collect()
     }
 }
 
@@ -59,7 +67,7 @@ pub enum Change {
     Names,
     /// It was stopped and is started.
     Start,
-    /// Domain, address, port or mode changed: it is restarted, and answers nothing for a moment.
+    /// Domain, address, port or mode changed, or how names are kept: it is restarted, and answers nothing for a moment.
     Restart,
     /// There was none.
     Create,
@@ -75,21 +83,29 @@ impl Plan {
             ContainerChange::Create => Change::Create,
             ContainerChange::Replace | ContainerChange::Foreign => Change::Replace,
             ContainerChange::Start => Change::Start,
-            ContainerChange::Nothing if self.conf.is_some() => Change::Restart,
+            ContainerChange::Nothing if self.conf.is_some() || self.has_older_files() => Change::Restart,
             ContainerChange::Nothing if !self.hosts.is_empty() || !self.stale.is_empty() => Change::Names,
             ContainerChange::Nothing => Change::Nothing,
         }
     }
 
-    /// Every file that must be written, path and content.
+    /// Whether there are hosts files that an older LoKO wrote, or somebody else. Names in them may be wanted, and are then in others
+    /// of ours, so that a dnsmasq that runs would lose them when these go ([`render::hosts`]): it is restarted.
+    fn has_older_files(&self) -> bool {
+        self.stale.iter().any(|file| !render::is_known(file))
+    }
+
+    /// Every file that must be written before a dnsmasq starts, path and content. Those that should not be there are emptied: they
+    /// can be removed only by a command, which needs a container that runs.
     #[must_use]
     pub fn files(&self) -> Vec<(String, &str)> {
         let conf = self
             .conf
             .iter()
             .map(|text| (render::CONF_PATH.to_owned(), text.as_str()));
-        let hosts = self.hosts.iter();
-        let hosts = hosts.map(|(file, text)| (format!("{HOSTS_DIRECTORY}/{file}"), text.as_str()));
+        let stale = self.stale.iter().map(|file| (file, ""));
+        let hosts = self.hosts.iter().map(|(file, text)| (file, text.as_str())).chain(stale);
+        let hosts = hosts.map(|(file, text)| (format!("{HOSTS_DIRECTORY}/{file}"), text));
         conf.chain(hosts).collect()
     }
 }
@@ -115,8 +131,11 @@ pub fn plan(zone: &Zone, placement: &Placement, cluster: Option<&BTreeSet<HostNa
         .cloned()
         .collect();
     let conf = render::conf(zone, placement.listen());
-    let mut wanted = render::hosts(Source::Zone, zone.address, &zone.hosts);
-    wanted.extend(render::hosts(Source::Cluster, zone.address, &within));
+    let names = Names {
+        zone: zone.hosts.clone(),
+        cluster: within,
+    };
+    let mut wanted = render::hosts(zone.address, &names);
     let (readme, text) = render::README;
     wanted.insert(readme.to_owned(), text.to_owned());
     Plan {
@@ -133,7 +152,7 @@ pub fn plan(zone: &Zone, placement: &Placement, cluster: Option<&BTreeSet<HostNa
             .into_iter()
             .filter(|(file, text)| made || facts.hosts.get(file) != Some(text))
             .collect(),
-        names: zone.hosts.union(&within).cloned().collect(),
+        names: names.all(),
     }
 }
 

@@ -16,8 +16,10 @@ use loko_dns::check::{Check, Subject, Verdict, gather, judge, questions};
 use loko_dns::driver::{choose_port, facts, is_free};
 use loko_dns::plan::Change;
 use loko_dns::probe::{Answer, Kind, Limits, ask};
+use loko_dns::render::HOSTS_DIRECTORY;
 use loko_dns::resolver::host::Host;
 use loko_dns::{DnsError, Placement, Zone, container, ensure, remove, sync};
+use loko_engine::driver::{ExecSpec, File};
 use loko_engine::{EdgeMode, Engine, EngineError, NetworkSpec};
 
 const IMAGE: &str = "dockurr/dnsmasq:2.91";
@@ -72,6 +74,15 @@ impl Bed {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         panic!("{name} {kind}: {last}, not {expected}");
+    }
+
+    /// Fails if the answer is another within a second: dnsmasq learns of a change a moment after it was made.
+    async fn stays(&self, name: &str, expected: &str) {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(1);
+        while std::time::Instant::now() < until {
+            assert_eq!(short(&self.ask(name, Kind::A).await), expected, "{name}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     async fn started_at(&self) -> String {
@@ -194,13 +205,64 @@ async fn an_exact_zone_knows_its_names_alone_and_learns_of_others_live() {
         "ensure leaves names of the cluster alone"
     );
 
+    // A name that loko.yaml takes over stays when it is gone from the cluster.
+    bed.zone.hosts.extend(names(&["ingress.dev.example"]));
+    assert_eq!(bed.ensure().await, Change::Names);
     let report = sync(&bed.engine, &bed.zone, &on_host, &BTreeSet::new()).await.unwrap();
-    assert_eq!((report.change, report.names), (Change::Names, 1));
+    assert_eq!((report.change, report.names), (Change::Names, 2));
+    bed.expect("shop.dev.example", Kind::A, "NOERROR 127.0.0.1").await;
+    bed.stays("ingress.dev.example", "NOERROR 127.0.0.1").await;
+
+    bed.zone.hosts = names(&["shop.dev.example"]);
+    assert_eq!(bed.ensure().await, Change::Names);
     bed.expect("ingress.dev.example", Kind::A, "NXDOMAIN").await;
     bed.zone.hosts = BTreeSet::new();
     assert_eq!(bed.ensure().await, Change::Names);
     bed.expect("shop.dev.example", Kind::A, "NXDOMAIN").await;
     assert_eq!(bed.started_at().await, started);
+    bed.remove().await;
+}
+
+/// As a LoKO left it that kept the names of loko.yaml and of the cluster apart, each in one file.
+#[tokio::test]
+async fn names_of_an_older_layout_are_neither_lost_nor_left_over() {
+    let Some(mut bed) = Bed::new("older", 15462).await else {
+        return;
+    };
+    bed.zone.wildcard = false;
+    assert_eq!(bed.ensure().await, Change::Create);
+    let container = container::name(&bed.zone.environment);
+    let older = ["zone", "cluster"];
+    let texts = [
+        "127.0.0.1 shop.dev.me\n",
+        "127.0.0.1 shop.dev.me\n127.0.0.1 found.dev.me\n",
+    ];
+    let files = older.iter().zip(texts);
+    let files: Vec<File> = files
+        .map(|(file, text)| File::new(format!("{HOSTS_DIRECTORY}/{file}"), text))
+        .collect();
+    bed.engine.put_files(&container, &files).await.unwrap();
+    let remove_new = ExecSpec {
+        user: Some("0".into()),
+        ..ExecSpec::new(["sh", "-c", &format!("rm {HOSTS_DIRECTORY}/names-*")])
+    };
+    bed.engine.exec_ok(&container, &remove_new).await.unwrap();
+    bed.expect("found.dev.me", Kind::A, "NOERROR 127.0.0.1").await;
+
+    assert_eq!(bed.ensure().await, Change::Restart);
+    for name in ["shop.dev.me", "found.dev.me"] {
+        bed.stays(name, "NOERROR 127.0.0.1").await;
+    }
+    let found = facts(&bed.engine, &bed.zone.environment).await.unwrap();
+    assert_eq!(found.cluster_names(), names(&["found.dev.me", "shop.dev.me"]));
+    let left = older.map(|file| found.hosts.contains_key(file));
+    assert_eq!(left, [false, false]);
+    assert_eq!(bed.ensure().await, Change::Nothing);
+
+    let on_host = placement(EdgeMode::HostNetwork);
+    sync(&bed.engine, &bed.zone, &on_host, &BTreeSet::new()).await.unwrap();
+    bed.expect("found.dev.me", Kind::A, "NXDOMAIN").await;
+    bed.stays("shop.dev.me", "NOERROR 127.0.0.1").await;
     bed.remove().await;
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::render;
-use crate::samples::any_zone;
+use crate::samples::{self, any_zone};
 
 #[test]
 fn lines_are_read_as_dnsmasq_reads_them() {
@@ -51,13 +51,26 @@ fn hosts_lines_are_read_as_the_c_library_reads_them() {
     }
 }
 
+#[test]
+fn who_knows_a_name_is_its_comment() {
+    let read = names("127.0.0.1 a.b\n::1 c.b # cluster\n::1 d.b #loko.yaml, cluster\n127.0.0.1 e.b # by hand\n");
+    assert_eq!(read.zone, samples::names(&["a.b", "d.b", "e.b"]));
+    assert_eq!(read.cluster, samples::names(&["c.b", "d.b"]));
+}
+
 proptest! {
     #[test]
-    fn a_zone_survives_its_files(zone in any_zone(), everywhere: bool) {
+    fn a_zone_survives_its_files(zone in any_zone(), found in any_zone(), both in 0..6_usize, everywhere: bool) {
         let listen = if everywhere { Listen::Everywhere } else { Listen::Address };
         let (mut read, read_listen) = conf(&render::conf(&zone, listen)).unwrap();
-        let files = render::hosts(render::Source::Zone, zone.address, &zone.hosts);
-        read.hosts = files.values().flat_map(|text| hosts(text)).collect();
+        let cluster = zone.hosts.iter().take(both).chain(&found.hosts).cloned().collect();
+        let wanted = Names { zone: zone.hosts.clone(), cluster };
+        let mut names = Names::default();
+        for text in render::hosts(zone.address, &wanted).values() {
+            names.extend(super::names(text));
+        }
+        prop_assert_eq!(&names, &wanted);
+        read.hosts = names.zone;
         prop_assert_eq!(read, zone);
         prop_assert_eq!(read_listen, listen);
     }

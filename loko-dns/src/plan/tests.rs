@@ -3,6 +3,13 @@ use loko_engine::{ContainerState, EdgeMode, labels};
 use super::*;
 use crate::samples::{names, placement, port, zone};
 
+fn known(zone: &BTreeSet<HostName>, cluster: &[&str]) -> Names {
+    Names {
+        zone: zone.clone(),
+        cluster: names(cluster),
+    }
+}
+
 fn served(zone: &Zone, placement: &Placement, cluster: &[&str]) -> Facts {
     let spec = ours::spec(zone, placement);
     let mut labels = spec.labels.clone();
@@ -20,9 +27,8 @@ fn served(zone: &Zone, placement: &Placement, cluster: &[&str]) -> Facts {
             ports: Vec::new(),
         }),
         conf: Some(render::conf(zone, placement.listen())),
-        hosts: render::hosts(Source::Zone, zone.address, &zone.hosts)
+        hosts: render::hosts(zone.address, &known(&zone.hosts, cluster))
             .into_iter()
-            .chain(render::hosts(Source::Cluster, zone.address, &names(cluster)))
             .chain([(render::README.0.to_owned(), render::README.1.to_owned())])
             .collect(),
     }
@@ -56,6 +62,55 @@ fn names_come_and_go_live() {
     let written: BTreeSet<HostName> = by_cluster.hosts.values().flat_map(|text| parse::hosts(text)).collect();
     assert_eq!(written, names(&["y.dev.me"]));
     assert_eq!(by_cluster.stale.len(), 1);
+}
+
+#[test]
+fn a_name_of_both_stays_where_one_lets_go_of_it() {
+    let (zone, placement) = (zone(), placement(EdgeMode::HostNetwork));
+    let facts = served(&zone, &placement, &["shop.dev.me"]);
+    assert_eq!(facts.cluster_names(), names(&["shop.dev.me"]));
+    let less = Zone {
+        hosts: names(&["cr.dev.me"]),
+        ..zone.clone()
+    };
+    for plan in [
+        plan(&less, &placement, None, &facts),
+        plan(&zone, &placement, Some(&BTreeSet::new()), &facts),
+    ] {
+        assert_eq!(plan.change(), Change::Names);
+        assert_eq!(plan.names, zone.hosts);
+        assert_eq!(
+            (plan.hosts.len(), plan.stale.len()),
+            (1, 0),
+            "one file, and only its comment"
+        );
+    }
+}
+
+#[test]
+fn files_of_an_older_layout_are_taken_over_by_a_restart() {
+    let (zone, placement) = (zone(), placement(EdgeMode::HostNetwork));
+    for older in [["zone", "cluster"], ["zone-0a", "cluster-ff"]] {
+        let mut facts = served(&zone, &placement, &[]);
+        facts.hosts = BTreeMap::from([
+            (
+                older[0].to_owned(),
+                "127.0.0.1 cr.dev.me\n127.0.0.1 shop.dev.me\n".to_owned(),
+            ),
+            (older[1].to_owned(), "127.0.0.1 x.dev.me\n".to_owned()),
+        ]);
+        let plan = plan(&zone, &placement, None, &facts);
+        assert_eq!(plan.change(), Change::Restart);
+        assert_eq!(plan.names, names(&["cr.dev.me", "shop.dev.me", "x.dev.me"]));
+        let files = plan.files();
+        let text = |file: &str| {
+            let path = format!("{HOSTS_DIRECTORY}/{file}");
+            files.iter().find(|(at, _)| *at == path).map(|(_, text)| *text)
+        };
+        assert_eq!(older.map(text), [Some(""), Some("")], "no name is left in them");
+        let written: String = plan.hosts.values().map(String::as_str).collect();
+        assert_eq!(parse::names(&written), known(&zone.hosts, &["x.dev.me"]));
+    }
 }
 
 #[test]
