@@ -13,6 +13,7 @@ mod images;
 mod marks;
 mod opening;
 mod releases;
+mod routes;
 mod watch;
 
 pub use api::{KubeApi, PodLogOptions};

@@ -130,8 +130,9 @@ struct Found {
     digest: String,
 }
 
-/// How often a change begins anew where others change the same files.
-const ATTEMPTS: u32 = 10;
+/// How often a change begins anew where others change the same files. Each time one of those others has finished a change, and
+/// nobody makes them by the dozen; but who has bad luck loses to the same few again and again.
+const ATTEMPTS: u32 = 50;
 
 /// How often one looks again at what somebody else takes away or makes at the same time, and how long one waits in between: two
 /// seconds in all, and an engine takes a moment.
@@ -290,6 +291,7 @@ impl Edge {
             match self.look_once().await {
                 Err(HaproxyError::Engine(error)) if may_be_going(&error) => {
                     tracing::debug!(%error, "looked at again");
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
                 }
                 Ok(found) if found.may_be_torn() && doubtful.as_ref() != Some(&found.digest) => {
                     tracing::debug!("files that make no sense are read again");
@@ -297,7 +299,6 @@ impl Edge {
                 }
                 looked => return looked,
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
         self.look_once().await
     }

@@ -57,8 +57,9 @@ pub(super) async fn wait(
     let told = |key: &ObjectKey, why: &str| line.tell(&format!("{key}: {why}"));
     let waited = api.wait_all_ready(&all, OBJECT_LIMIT, told).await;
     waited.map_err(|(key, error)| of_workload(platform, charts, &key, error))?;
-    line.tell("asking by name through the whole path");
     let urls = urls(platform);
+    routes_are_known(platform, api, line).await;
+    line.tell("asking by name through the whole path");
     let asked = if urls.is_empty() { vec![unnamed(platform)] } else { urls };
     try_join_all(asked.iter().map(|url| answers(context, platform, url))).await?;
     let workloads = platform.environment.enabled_workloads();
@@ -103,6 +104,26 @@ async fn told_since_the_start(
         .collect();
     api.wait_told(&started, &ours, TOLD_LIMIT, |what| line.tell(what)).await;
     Ok(())
+}
+
+/// Waits until each Traefik knows a route for each host of the workloads: one that was just started learns them in its own time,
+/// and answers 404 until then. Where Traefik does not tell, or knows none for long, the answers that follow are what counts.
+async fn routes_are_known(platform: &Platform, api: &KubeApi, line: &Line) {
+    let workloads = platform.environment.enabled_workloads();
+    let hosts: BTreeSet<String> = workloads
+        .flat_map(|workload| hosts_of(platform, workload))
+        .filter(|host| !is_of_acme(platform, host))
+        .collect();
+    let hosts: BTreeSet<&str> = hosts.iter().map(String::as_str).collect();
+    let started = Instant::now();
+    while !hosts.is_empty() && started.elapsed() < START_LIMIT {
+        match api.traefiks_without(&hosts).await {
+            Ok(None) => return,
+            Ok(Some(told)) => line.tell(&told),
+            Err(error) => line.tell(&format!("asking Traefik for its routes: {error}")),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// How many ways lead into the environment: each node has a Traefik of its own, which learns of pods by itself.
@@ -203,14 +224,17 @@ pub(crate) fn urls(platform: &Platform) -> Vec<String> {
 
 /// Every URL of one workload.
 pub(crate) fn urls_of(platform: &Platform, workload: &Workload) -> Vec<String> {
+    let hosts = hosts_of(platform, workload).into_iter();
+    hosts.map(|host| url_of(platform, &host)).collect()
+}
+
+/// Every host name of one workload.
+fn hosts_of(platform: &Platform, workload: &Workload) -> Vec<String> {
     let Some(http) = &workload.http else { return Vec::new() };
-    let own = format!("{}.{}", workload.name, platform.environment.network.domain);
-    let hosts: Vec<String> = http.hosts.iter().map(ToString::to_string).collect();
-    let hosts = if hosts.is_empty() { vec![own] } else { hosts };
-    hosts
-        .into_iter()
-        .map(|host| format!("https://{host}{}", port_suffix(platform)))
-        .collect()
+    if http.hosts.is_empty() {
+        return vec![format!("{}.{}", workload.name, platform.environment.network.domain)];
+    }
+    http.hosts.iter().map(ToString::to_string).collect()
 }
 
 /// Every way into one workload: its URLs, then its ports, `tcp://valkey.dev.me:6379`.

@@ -29,6 +29,7 @@ use crate::scheduling::Placement;
 mod arguments;
 pub mod crds;
 mod daemon_set;
+pub mod routes;
 mod services;
 
 pub use arguments::arguments;
@@ -47,7 +48,9 @@ pub const WEBSECURE: &str = "websecure";
 pub const WEB: &str = "web";
 /// Name of the certificate resolver where `components.ingress-controller.acme` is set.
 pub const ACME_RESOLVER: &str = "acme";
-/// Port of the entry point for Prometheus, inside the cluster.
+/// The entry point for Prometheus, and for what Traefik says of its routes ([`routes`]); of pods alone, no node has it.
+pub const METRICS: &str = "metrics";
+/// Its port.
 pub const METRICS_PORT: u16 = 9100;
 const CERTIFICATE_SECRET: &str = "loko-default-certificate";
 const ACME_CA: &str = "loko-acme-ca";
@@ -115,6 +118,7 @@ pub fn manifests(input: &TraefikInput<'_>) -> Result<Vec<Manifest>, NotAnObject>
     objects.add(&services::internal(input))?;
     objects.add(&daemon_set::daemon_set(input))?;
     objects.add(&crds::default_store(CERTIFICATE_SECRET))?;
+    objects.add(&crds::routes())?;
     if input.dashboard {
         objects.add(&crds::dashboard(&dashboard_host(input.domain)))?;
     }

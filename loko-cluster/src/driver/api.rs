@@ -103,6 +103,12 @@ impl KubeApi {
         self.client.request_text(request).await.map_err(failed(action))
     }
 
+    /// The body of a GET of a pod, which the API server hands on. `path` may have a query.
+    pub async fn text_of_pod(&self, namespace: &str, pod: &str, port: u16, path: &str) -> Result<String, ClusterError> {
+        self.text(&format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}"))
+            .await
+    }
+
     pub(super) fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
         let resource = resource(api_version, kind);
         match namespace {

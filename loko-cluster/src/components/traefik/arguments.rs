@@ -55,9 +55,10 @@ pub fn arguments(input: &TraefikInput<'_>) -> Vec<String> {
 
     set("providers.kubernetesingress.ingressendpoint.ip", &input.ip.to_string());
     set("providers.kubernetescrd.defaulttlsresourcesnamespace", NAMESPACE);
+    // Only [`super::routes`] leads to it, and the dashboard where it is asked for.
+    set("api", "true");
+    set("api.dashboard", &input.dashboard.to_string());
     if input.dashboard {
-        set("api", "true");
-        set("api.dashboard", "true");
         set("api.disabledashboardad", "true");
     }
     if let Some(acme) = input.acme {

@@ -11,7 +11,8 @@ use kube::{CustomResource, CustomResourceExt as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{NAMESPACE, WEBSECURE};
+use super::routes::{ROUTERS_PATH, VERSION_PATH};
+use super::{METRICS, NAMESPACE, WEBSECURE};
 use crate::components::named;
 
 /// The group of all of them.
@@ -161,18 +162,36 @@ pub(super) fn dashboard(host: &str) -> IngressRoute {
     IngressRoute {
         metadata: named("traefik-dashboard", NAMESPACE),
         spec: IngressRouteSpec {
-            entry_points: vec![WEBSECURE.to_owned()],
-            routes: vec![Route {
-                rule: Some(format!("Host(`{host}`)")),
-                kind: Some("Rule".to_owned()),
-                services: vec![RouteService {
-                    name: "api@internal".to_owned(),
-                    kind: Some("TraefikService".to_owned()),
-                    port: None,
-                }],
-            }],
             tls: Some(Tls::default()),
+            ..to_api(WEBSECURE, format!("Host(`{host}`)"))
         },
+    }
+}
+
+/// The route to what Traefik says of its own routes, at an entry point that only the cluster reaches. Not to the whole of its
+/// API, which shows passwords' hashes of middlewares.
+#[must_use]
+pub(super) fn routes() -> IngressRoute {
+    let rule = format!("Path(`{VERSION_PATH}`) || Path(`{ROUTERS_PATH}`)");
+    IngressRoute {
+        metadata: named("traefik-routes", NAMESPACE),
+        spec: to_api(METRICS, rule),
+    }
+}
+
+fn to_api(entry_point: &str, rule: String) -> IngressRouteSpec {
+    IngressRouteSpec {
+        entry_points: vec![entry_point.to_owned()],
+        routes: vec![Route {
+            rule: Some(rule),
+            kind: Some("Rule".to_owned()),
+            services: vec![RouteService {
+                name: "api@internal".to_owned(),
+                kind: Some("TraefikService".to_owned()),
+                port: None,
+            }],
+        }],
+        tls: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ConfigMapVolumeSource, Container, Lifecycle, LifecycleHandler, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     SleepAction, Sysctl, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use loko_config::slots::{FIRST_TCP_NODE_PORT, PING_NODE_PORT, WEB_NODE_PORT, WEBSECURE_NODE_PORT};
 
 use super::arguments::{self, arguments};
-use super::{ACME_CA, METRICS_PORT, NAME, NAMESPACE, TraefikInput, WEB, WEBSECURE};
+use super::routes::VERSION_PATH;
+use super::{ACME_CA, METRICS, METRICS_PORT, NAME, NAMESPACE, TraefikInput, WEB, WEBSECURE};
 use crate::components::{NOBODY, app, app_selector, named, pod};
 
 pub(super) fn daemon_set(input: &TraefikInput<'_>) -> DaemonSet {
@@ -67,9 +68,10 @@ fn pod_spec(input: &TraefikInput<'_>) -> PodSpec {
             pod::port(WEB, WEB_NODE_PORT, "TCP"),
             pod::port(WEBSECURE, WEBSECURE_NODE_PORT, "TCP"),
             pod::port("ping", PING_NODE_PORT, "TCP"),
-            pod::port("metrics", METRICS_PORT, "TCP"),
+            pod::port(METRICS, METRICS_PORT, "TCP"),
         ]),
         resources: Some(pod::resources("50m", "64Mi", "512Mi")),
+        startup_probe: tells_its_routes(input.arguments).then(startup_probe),
         // The first answer of the whole path waits for this one.
         readiness_probe: Some(pod::http_probe("HTTP", "/ping", "ping", 1)),
         liveness_probe: Some(pod::http_probe("HTTP", "/ping", "ping", 10)),
@@ -101,6 +103,24 @@ fn pod_spec(input: &TraefikInput<'_>) -> PodSpec {
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// Traefik answers pings before it knows any route, and then 404 to whoever asks for one. It is started when it has read the
+/// objects of its own kinds, of which the route that this path needs is one. Where the API server is away, it asks again after ever
+/// longer waits; ten minutes of that are no reason to start it anew, which would begin with no routes as well.
+fn startup_probe() -> Probe {
+    Probe {
+        failure_threshold: Some(600),
+        ..pod::http_probe("HTTP", VERSION_PATH, METRICS, 1)
+    }
+}
+
+/// Whether what the user adds may keep Traefik from answering about itself.
+fn tells_its_routes(arguments: &[String]) -> bool {
+    let lower = arguments.iter().map(|argument| argument.to_ascii_lowercase());
+    !lower
+        .into_iter()
+        .any(|argument| argument.starts_with("--api") || argument.starts_with("--providers.kubernetescrd"))
 }
 
 /// Ports of the pod's own. A client that closes first leaves the port of Traefik's connection to its workload in use for a minute

@@ -85,20 +85,40 @@ fn all_ten_kinds_are_defined() {
 #[test]
 fn the_dashboard_is_there_when_asked_for() {
     let leaf = leaf();
-    let without = manifests(&input(&leaf, &[])).unwrap();
-    assert_eq!(of_kind(&without, "IngressRoute"), Vec::<serde_json::Value>::new());
+    let names = |input: &TraefikInput<'_>| -> Vec<serde_json::Value> {
+        let routes = of_kind(&manifests(input).unwrap(), "IngressRoute");
+        routes.iter().map(|route| route["metadata"]["name"].clone()).collect()
+    };
+    let without = input(&leaf, &[]);
+    assert_eq!(names(&without), ["traefik-routes"]);
+    assert!(arguments(&without).contains(&"--api.dashboard=false".to_owned()));
     let with = TraefikInput {
         dashboard: true,
         ..input(&leaf, &[])
     };
+    assert_eq!(names(&with), ["traefik-routes", "traefik-dashboard"]);
     let route = of_kind(&manifests(&with).unwrap(), "IngressRoute");
-    assert_eq!(route[0]["spec"]["routes"][0]["match"], "Host(`traefik.dev.me`)");
+    assert_eq!(route[1]["spec"]["routes"][0]["match"], "Host(`traefik.dev.me`)");
+    assert_eq!(route[1]["spec"]["tls"], serde_json::json!({}));
     assert!(arguments(&with).contains(&"--api.dashboard=true".to_owned()));
-    assert!(
-        !arguments(&input(&leaf, &[]))
-            .iter()
-            .any(|argument| argument.starts_with("--api"))
-    );
+}
+
+#[test]
+fn it_is_started_once_it_knows_its_routes_unless_it_may_not_tell() {
+    let leaf = leaf();
+    let probe = |own: &str| {
+        let own = [own.to_owned()];
+        let with = TraefikInput {
+            arguments: &own,
+            ..input(&leaf, &[])
+        };
+        let pods = of_kind(&manifests(&with).unwrap(), "DaemonSet");
+        pods[0]["spec"]["template"]["spec"]["containers"][0]["startupProbe"]["httpGet"]["path"].clone()
+    };
+    assert_eq!(probe("--log.level=DEBUG"), routes::VERSION_PATH);
+    for own in ["--api=false", "--providers.kubernetesCRD.namespaces=mine"] {
+        assert!(probe(own).is_null(), "{own}");
+    }
 }
 
 #[test]
