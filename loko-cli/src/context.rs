@@ -148,7 +148,7 @@ impl Context {
         let read = std::io::stdin().read_line(&mut answer);
         match (read, answer.trim()) {
             (Ok(_), "y" | "Y" | "yes") => Ok(()),
-            _ => Err(CliError::Interrupted),
+            _ => Err(CliError::Declined),
         }
     }
 }

@@ -103,7 +103,11 @@ pub(crate) enum CliError {
         /// The question.
         question: String,
     },
-    /// The user said no, or pressed Ctrl-C.
+    /// The user said no.
+    #[error("stopped: the answer was no, and nothing was done")]
+    #[diagnostic(code(loko::declined))]
+    Declined,
+    /// The user pressed Ctrl-C, or something sent SIGTERM.
     #[error("stopped; nothing that was done is lost, the same command goes on from here")]
     #[diagnostic(code(loko::interrupted))]
     Interrupted,
@@ -268,13 +272,14 @@ impl CliError {
             Self::File { .. }
             | Self::DiskFull { .. }
             | Self::NoTerminal { .. }
-            | Self::Interrupted
+            | Self::Declined
             | Self::Ports { .. }
             | Self::Differs { .. }
             | Self::Edge(_)
             | Self::Bundle(_)
             | Self::Unfit { engine: false, .. }
             | Self::Versions { .. } => exit::OTHER,
+            Self::Interrupted => crate::interrupt::code(),
             Self::Registry(error) if error.is_not_found() => exit::OTHER,
             Self::Registry(loko_registry::driver::ClientError::Untrusted { .. }) | Self::NeedsRoot { .. } => {
                 exit::CERTIFICATE

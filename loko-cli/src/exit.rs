@@ -14,3 +14,7 @@ pub(crate) const DNS: u8 = 5;
 pub(crate) const CERTIFICATE: u8 = 6;
 /// The container engine failed or does not answer.
 pub(crate) const ENGINE: u8 = 7;
+/// Ended by Ctrl-C, as shells count: 128 and the number of SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
+/// Ended by SIGTERM, in the same way.
+pub(crate) const TERMINATED: u8 = 143;

@@ -11,7 +11,7 @@ use crate::commands::create;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::Outcome;
-use crate::{output, state, up};
+use crate::{interrupt, output, state, up};
 
 /// Seconds that each container of a pod has: databases write what they hold.
 pub(crate) const POD_SECONDS: u64 = 20;
@@ -32,16 +32,20 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
     let _lock = context.home.lock_environment(&name, |holder| {
         context.progress.say(&format!("{name} waits for {holder}"));
     })?;
-    let routes = context.progress.start("routes", "freeing the host's ports");
-    {
-        let _edge = state::lock_edge(|holder| context.progress.say(&format!("the edge waits for {holder}")))?;
+    let held = interrupt::hold();
+    let progress = &context.progress;
+    let free = async {
+        let _edge = state::lock_edge(|holder| progress.say(&format!("the edge waits for {holder}")))?;
         let change = Change::Remove(platform.environment.name.clone());
         let report = up::edge(&platform).apply(&change).await?;
-        routes.done(&match report.done {
+        let outcome = match report.done {
             Done::Nothing => Outcome::Unchanged,
             Done::Started | Done::Reloaded | Done::Recreated | Done::Removed => Outcome::Changed("freed".to_owned()),
-        });
-    }
+        };
+        Ok(((), outcome))
+    };
+    held.step(progress, ("routes", "freeing the host's ports"), Box::pin(free))
+        .await?;
     let ours = BTreeMap::from([
         (labels::ENVIRONMENT.to_owned(), name.clone()),
         (labels::ROLE.to_owned(), String::new()),
@@ -55,21 +59,25 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
         .collect();
     let is_node = |container: &&ContainerFacts| container.labels.get(labels::ROLE).is_some_and(|role| role == "node");
     let (nodes, edge): (Vec<&ContainerFacts>, Vec<&ContainerFacts>) = running.iter().partition(is_node);
-    let line = context
-        .progress
-        .start("nodes", "ending what runs in the nodes, then the nodes");
-    let stops = nodes
-        .iter()
-        .map(|node| platform.cluster.stop_node(&node.name, POD_SECONDS));
-    futures_util::future::try_join_all(stops).await?;
-    line.done(&stopped(&nodes));
+    let end = async {
+        let stops = nodes
+            .iter()
+            .map(|node| platform.cluster.stop_node(&node.name, POD_SECONDS));
+        futures_util::future::try_join_all(stops).await?;
+        Ok(((), stopped(&nodes)))
+    };
+    let title = "ending what runs in the nodes, then the nodes";
+    held.step(progress, ("nodes", title), Box::pin(end)).await?;
     // Names are answered until nobody can ask any more.
-    let line = context.progress.start("edge", "stopping DNS and the UDP relay");
-    let stops = edge
-        .iter()
-        .map(|container| platform.engine.stop_container(&container.name, EDGE_SECONDS));
-    futures_util::future::try_join_all(stops).await?;
-    line.done(&stopped(&edge));
+    let end = async {
+        let stops = edge
+            .iter()
+            .map(|container| platform.engine.stop_container(&container.name, EDGE_SECONDS));
+        futures_util::future::try_join_all(stops).await?;
+        Ok(((), stopped(&edge)))
+    };
+    held.step(progress, ("edge", "stopping DNS and the UDP relay"), Box::pin(end))
+        .await?;
     let stopped = running.into_iter().map(|container| container.name).collect();
     let report = Report {
         environment: name,
@@ -82,7 +90,12 @@ pub(crate) async fn stop(context: &Context) -> Result<(), CliError> {
             format!("{} is stopped; `loko start` goes on", report.environment)
         }
     });
-    Ok(())
+    // What was asked for is done, but nothing is to follow, such as the start of a restart.
+    if held.is_pressed() {
+        Err(CliError::Interrupted)
+    } else {
+        Ok(())
+    }
 }
 
 fn stopped(containers: &[&ContainerFacts]) -> Outcome {

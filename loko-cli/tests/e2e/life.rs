@@ -176,7 +176,7 @@ fn interrupted(suite: &Suite) {
 
     beaten.loko("destroy --yes").ok();
     let once = creating().interrupt();
-    assert_eq!(once.code, Some(1), "{once}");
+    assert_eq!(once.code, Some(130), "{once}");
     once.says(STOPPING).says("the same command goes on from here");
     let progress: String = once
         .stderr
@@ -204,7 +204,7 @@ fn interrupted(suite: &Suite) {
     running.press();
     running.writes(Duration::from_mins(1), "that it stops", |line| line.contains(STOPPING));
     let twice = running.interrupt();
-    assert_eq!(twice.code, Some(1), "{twice}");
+    assert_eq!(twice.code, Some(130), "{twice}");
     twice.says("the same command goes on from here");
     // Nothing was waited for.
     assert!(!twice.stderr.contains("\"event\":\"stopped\""), "{twice}");

@@ -1,6 +1,9 @@
 //! `loko stop` frees the host, `loko start` brings back what was there.
 
 use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::ports::ping;
 use crate::suite::{self, Suite};
@@ -24,6 +27,17 @@ fn stop_and_start(suite: &Suite) {
     let certificate = fs_err::read(quick.state().join("certs/tls.crt")).unwrap();
     let address = node_address(suite);
     let (_, dns) = quick.dns();
+
+    // Told to stop at its first step, it ends that and begins no other; said again it goes on.
+    let stopping = quick.loko("stop -o json").start();
+    stopping.writes(Duration::from_mins(1), "that it frees the ports", |line| {
+        let said: Value = serde_json::from_str(line).unwrap_or_default();
+        said["step"] == "routes" && said["event"] == "started"
+    });
+    let ended = stopping.interrupt();
+    assert_eq!(ended.code, Some(130), "{ended}");
+    ended.says("the same command goes on from here");
+    assert!(!ended.stderr.contains("\"step\":\"edge\""), "{ended}");
 
     quick.loko("stop").ok().says(&format!("{} is stopped", quick.name));
     // Held together, as another program would hold them.

@@ -209,7 +209,13 @@ impl Running {
 
     /// SIGINT, to it alone: what Ctrl-C does.
     pub(crate) fn press(&self) {
-        Run::new("kill").args(["-INT", &self.child.id().to_string()]).ok();
+        self.signal("INT");
+    }
+
+    /// A signal by its name, to it alone.
+    pub(crate) fn signal(&self, name: &str) {
+        let name = format!("-{name}");
+        Run::new("kill").args([&name, &self.child.id().to_string()]).ok();
     }
 
     /// The same, and waits for its end.

@@ -74,7 +74,7 @@ pub(super) async fn run(context: &Context, options: &WorkloadRemove) -> Result<(
 fn is_yes(context: &Context, question: &str) -> Result<bool, CliError> {
     match context.confirm(question) {
         Ok(()) => Ok(true),
-        Err(CliError::Interrupted) => Ok(false),
+        Err(CliError::Declined) => Ok(false),
         Err(other) => Err(other),
     }
 }
