@@ -117,6 +117,11 @@ pub(crate) struct Purge {
 /// Runs one of the commands.
 pub(crate) async fn run(context: &Context, command: Registry) -> Result<(), CliError> {
     let (source, loaded) = context.load()?;
+    // Nodes take images whether or not there is a registry.
+    if let Registry::Load { images, nodes: true } = &command {
+        let platform = context.platform_of(source, loaded.environment).await?;
+        return load::into_nodes(context, &platform, images).await;
+    }
     let spec = RegistrySpec::of(&loaded.environment)?.ok_or_else(|| CliError::Usage {
         message: format!("{} has no registry", loaded.environment.name),
         help: "switch it on in loko.yaml, `registry: {enabled: true}`, and run `loko create`".to_owned(),
@@ -132,8 +137,7 @@ pub(crate) async fn run(context: &Context, command: Registry) -> Result<(), CliE
         Registry::Repos { page, local, source } => look::repositories(at, &page, local, source.as_deref()).await,
         Registry::Tags { repository, page } => look::tags(at, &repository, &page).await,
         Registry::Show { image } => look::show(at, &image).await,
-        Registry::Load { images, nodes: false } => load::into_registry(at, &images).await,
-        Registry::Load { images, nodes: true } => load::into_nodes(at, &images).await,
+        Registry::Load { images, .. } => load::into_registry(at, &images).await,
         Registry::Rm { images } => remove::images(at, &images).await,
         Registry::Purge(options) => remove::repositories(at, &options).await,
         Registry::Prune => prune::run(at).await,

@@ -19,6 +19,15 @@ fn an_environment_without_a_registry_says_how_it_gets_one() {
 }
 
 #[test]
+fn images_go_into_nodes_without_a_registry() {
+    let user = User::new();
+    user.write("loko.yaml", "name: dev\nregistry: {enabled: false}\n");
+    // It gets as far as the engine, which is not there.
+    user.loko("registry load --nodes app:1").ends_with(7);
+    user.loko("registry load app:1").ends_with(2);
+}
+
+#[test]
 fn what_is_to_be_removed_is_named() {
     let user = User::new();
     user.write("loko.yaml", "name: dev\n");

@@ -8,6 +8,7 @@ use tokio_util::io::StreamReader;
 
 use super::look::named;
 use super::{At, size};
+use crate::context::{Context, Platform};
 use crate::error::CliError;
 use crate::output;
 use crate::progress::Outcome;
@@ -32,7 +33,7 @@ pub(super) async fn into_registry(at: At<'_>, images: &[ImageRef]) -> Result<(),
     let mut all = Vec::new();
     for image in images {
         let (repository, reference) = at.place(image)?;
-        must_have(at, image).await?;
+        must_have(at.platform, image).await?;
         let line = at.context.progress.start("load", image.as_str());
         let archive = at.platform.engine.export_images(&[image.as_str().to_owned()]);
         let archive = StreamReader::new(Box::pin(archive.map_err(std::io::Error::other)));
@@ -87,15 +88,15 @@ struct IntoNodes {
 }
 
 /// Into every node, also where it has one of that name: the engine's may be newer.
-pub(super) async fn into_nodes(at: At<'_>, images: &[ImageRef]) -> Result<(), CliError> {
-    let cluster = &at.platform.cluster;
-    let nodes: Vec<String> = loko_cluster::nodes::names(&at.platform.environment)
+pub(super) async fn into_nodes(context: &Context, platform: &Platform, images: &[ImageRef]) -> Result<(), CliError> {
+    let cluster = &platform.cluster;
+    let nodes: Vec<String> = loko_cluster::nodes::names(&platform.environment)
         .map(|(name, ..)| name)
         .collect();
     let mut all = Vec::new();
     for image in images {
-        must_have(at, image).await?;
-        let line = at.context.progress.start("load", image.as_str());
+        must_have(platform, image).await?;
+        let line = context.progress.start("load", image.as_str());
         let one = [image.to_string()];
         let loads = nodes.iter().map(|node| cluster.load(node, &one));
         if let Err(error) = futures_util::future::try_join_all(loads).await {
@@ -108,15 +109,15 @@ pub(super) async fn into_nodes(at: At<'_>, images: &[ImageRef]) -> Result<(), Cl
             nodes: nodes.clone(),
         });
     }
-    output::formatted(at.context.global.output, &all, || {
+    output::formatted(context.global.output, &all, || {
         let line = |it: &IntoNodes| [it.image.clone(), it.nodes.join(" ")];
         output::table(["IMAGE", "NODES"], all.iter().map(line))
     });
     Ok(())
 }
 
-async fn must_have(at: At<'_>, image: &ImageRef) -> Result<(), CliError> {
-    if at.platform.engine.image(image.as_str()).await?.is_some() {
+async fn must_have(platform: &Platform, image: &ImageRef) -> Result<(), CliError> {
+    if platform.engine.image(image.as_str()).await?.is_some() {
         return Ok(());
     }
     Err(CliError::Usage {

@@ -1,5 +1,6 @@
 //! What befalls the registry: it is killed, a node does not reach it, it is switched off.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clients::{Upload, trusting};
@@ -86,11 +87,10 @@ pub(super) fn switched(suite: &Suite, it: &Environment) {
     it.up();
     let digest = load(it, "kept/switched:1")["digest"].clone();
     let hosts = format!("/etc/containerd/certs.d/{}/hosts.toml", host(it));
-    let is_told = || {
-        let told = Run::new("docker")
-            .args(["exec", &it.node(), "test", "-e", &hosts])
-            .any();
-        told.code == Some(0)
+    let told = || {
+        let files = "find /etc/containerd/certs.d -name hosts.toml";
+        let found = Run::new("docker").args(["exec", &it.node()]).words(files).ok();
+        found.text().lines().map(str::to_owned).collect::<BTreeSet<String>>()
     };
     let objects = || {
         it.kubectl(
@@ -98,18 +98,23 @@ pub(super) fn switched(suite: &Suite, it: &Environment) {
         )
         .ok()
     };
-    assert!(is_told());
+    let before = told();
+    assert!(before.contains(&hosts), "{before:?}");
+    it.loko("create --disable-registry").ok();
+    // No node is led to it any more, neither by its own name nor as a mirror of another.
+    assert_eq!(told(), BTreeSet::new());
+    assert_eq!(objects().text(), "");
+    // The file says the same as the option: there is nothing to do.
     it.write(
         &it.yaml
             .replace("registry:\n  engine", "registry:\n  enabled: false\n  engine"),
     );
-    it.loko("create").ok();
-    assert!(!is_told());
-    assert_eq!(objects().text(), "");
     it.loko("registry status").ends_with(2).says("has no registry");
+    // Nodes need none to be given an image.
+    it.loko("registry load --nodes").args([super::IMAGE]).ok();
     suite.settled(it);
     it.write(&it.yaml);
     it.loko("create").ok();
-    assert!(is_told());
+    assert_eq!(told(), before);
     assert_eq!(json(it, "show kept/switched:1")["digest"], digest);
 }
