@@ -191,11 +191,14 @@ pub(crate) struct Diff {
 }
 
 /// Options of `recreate`.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Recreate {
     /// The workloads' data and the registry's images go as well
     #[arg(long)]
     pub(crate) purge: bool,
+    /// Take images from this file, which `bundle save` made, and from no registry
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<Utf8PathBuf>,
     /// Leave the user's kubeconfig alone
     #[arg(long)]
     pub(crate) no_kubeconfig: bool,

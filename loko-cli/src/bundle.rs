@@ -17,8 +17,8 @@ use crate::progress::Outcome;
 use crate::up;
 
 /// The platform with a bundle that its images come from, which is looked through: whole, for this kind of machine, and with every
-/// image that a first create needs and the engine lacks.
-pub(crate) async fn with(mut platform: Platform, file: &Utf8Path) -> Result<Platform, CliError> {
+/// image that a first create needs and the engine lacks. `anew`: the nodes are made anew, and lose what they have.
+pub(crate) async fn with(mut platform: Platform, file: &Utf8Path, anew: bool) -> Result<Platform, CliError> {
     let path = file.to_owned();
     let bundle = blocking(move || Bundle::open(path.as_std_path())).await??;
     let contents = bundle.contents();
@@ -27,7 +27,7 @@ pub(crate) async fn with(mut platform: Platform, file: &Utf8Path) -> Result<Plat
         .runs_on(file.as_str(), &platform.engine.facts().architecture)
         .map_err(unfit)?;
     // Nodes that are there may have what is in no bundle.
-    if !up::exists(&platform, &platform.cluster.containers().await?) {
+    if anew || !up::exists(&platform, &platform.cluster.containers().await?) {
         let mut images = Vec::new();
         for image in wanted::all_images(&platform.environment).into_keys() {
             if contents.image(&canonical(&image)).is_none() && platform.engine.image(&image).await?.is_none() {

@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, options: &Create) -> Result<(), CliEr
     let environment = switched(loaded.environment, options);
     let mut platform = context.platform_of(source, environment).await?;
     if let Some(file) = &options.bundle {
-        platform = bundle::with(platform, file).await?;
+        platform = bundle::with(platform, file, options.recreate).await?;
     }
     let settings = Options {
         no_kubeconfig: options.no_kubeconfig,

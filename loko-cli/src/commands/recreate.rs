@@ -9,19 +9,25 @@ use crate::up;
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, options: &Recreate) -> Result<(), CliError> {
+    create::run(context, &as_create(options.clone())).await
+}
+
+/// The `create` that it is.
+fn as_create(options: Recreate) -> Create {
     let Recreate {
         purge,
+        bundle,
         no_kubeconfig,
         no_resolver,
-    } = *options;
-    let options = Create {
+    } = options;
+    Create {
         recreate: true,
         purge,
+        bundle,
         no_kubeconfig,
         no_resolver,
         ..Create::default()
-    };
-    create::run(context, &options).await
+    }
 }
 
 /// Asks, then takes away what is made anew: the nodes, and with `purge` the data. Where loko.yaml has another name than when
@@ -76,4 +82,29 @@ pub(crate) async fn clear(
         destroy::remove_data(platform).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    #[test]
+    fn every_option_of_recreate_is_one_of_create() {
+        let words = ["--purge", "--bundle", "all.tar", "--no-kubeconfig", "--no-resolver"];
+        let parsed = |command: &[&str]| {
+            Cli::try_parse_from([&["loko"], command, &words].concat())
+                .unwrap()
+                .command
+        };
+        let Command::Recreate(recreate) = parsed(&["recreate"]) else {
+            panic!()
+        };
+        let Command::Create(create) = parsed(&["create", "--recreate"]) else {
+            panic!()
+        };
+        assert_eq!(format!("{:?}", as_create(recreate)), format!("{create:?}"));
+    }
 }

@@ -175,6 +175,8 @@ fn refused(offline: &Environment, file: &Path) {
     create(&cut).ends_with(1).says("is cut off").says("copy it again");
     fs_err::remove_file(&cut).unwrap();
     create(&offline.file).ends_with(1).says("is no bundle of LoKO's");
+    let recreate = offline.loko("recreate --yes --bundle").args([&offline.file]);
+    recreate.ends_with(1).says("is no bundle of LoKO's");
     offline.write(&offline.yaml.replace("httpbin:2.25.0", "httpbin:9"));
     create(file)
         .ends_with(1)
