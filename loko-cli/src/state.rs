@@ -18,6 +18,7 @@
 //! ```
 
 mod kubeconfig;
+mod stale;
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -108,18 +109,6 @@ impl Home {
         write(&applied, &source.bytes, false)
     }
 
-    /// The directory that paths in a loko.yaml are seen from: its own, and where it is what was applied as `name`, that of the
-    /// loko.yaml it was applied from.
-    pub(crate) fn directory_of(&self, file: &Utf8Path, name: &str) -> Result<Utf8PathBuf, CliError> {
-        let origin = if file == self.applied(name) {
-            read(&self.origin(name))?.map(Utf8PathBuf::from)
-        } else {
-            absolute(file)
-        };
-        let path = origin.unwrap_or_else(|| file.to_owned());
-        Ok(path.parent().unwrap_or(Utf8Path::new(".")).to_owned())
-    }
-
     /// The environment that a loko.yaml was last applied as, where that is another than `name`.
     pub(crate) fn renamed(&self, file: &Utf8Path, name: &str) -> Result<Option<String>, CliError> {
         let Some(path) = absolute(file) else { return Ok(None) };
@@ -164,7 +153,11 @@ impl Home {
 
     /// Takes the lock of an environment. `waits` is told who holds it when it is not free.
     pub(crate) fn lock_environment(&self, name: &str, waits: impl FnOnce(&str)) -> Result<Lock, CliError> {
-        lock(&self.environment(name).join("lock"), waits)
+        let lock = lock(&self.environment(name).join("lock"), waits)?;
+        for directory in [self.environment(name), self.environment(name).join("certs")] {
+            stale::remove(&directory);
+        }
+        Ok(lock)
     }
 
     /// Takes the lock of the authority.
@@ -352,8 +345,9 @@ pub(crate) fn write(path: &Utf8Path, contents: &[u8], secret: bool) -> Result<()
     let failed = |source: std::io::Error| CliError::file("write", path, source);
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     private_directory(parent)?;
+    stale::remove(parent);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".loko-");
+    builder.prefix(stale::PREFIX);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(if secret {
         0o600
@@ -374,7 +368,7 @@ pub(crate) fn replace(path: &Utf8Path, contents: &[u8]) -> Result<(), CliError> 
     let target = path.canonicalize_utf8().map_err(failed)?;
     let permissions = fs::metadata(&target).map_err(failed)?.permissions();
     let mut file = tempfile::Builder::new()
-        .prefix(".loko-")
+        .prefix(stale::PREFIX)
         .tempfile_in(target.parent().unwrap_or(Utf8Path::new(".")))
         .map_err(failed)?;
     file.write_all(contents).map_err(failed)?;
@@ -440,20 +434,6 @@ mod tests {
             std::io::ErrorKind::PermissionDenied.into(),
         );
         assert!(matches!(other, CliError::File { .. }));
-    }
-
-    #[test]
-    fn paths_are_seen_from_where_the_file_was_applied_from() {
-        let (guard, home) = home();
-        let directory = Utf8PathBuf::from_path_buf(guard.path().canonicalize().unwrap()).unwrap();
-        let path = directory.join("loko.yaml");
-        fs::write(&path, "name: dev\n").unwrap();
-        assert_eq!(home.directory_of(&path, "dev").unwrap(), directory);
-        let bytes = b"name: dev\n".to_vec();
-        home.remember("dev", &Source { path, bytes }).unwrap();
-        assert_eq!(home.directory_of(&home.applied("dev"), "dev").unwrap(), directory);
-        let unknown = home.applied("other");
-        assert_eq!(home.directory_of(&unknown, "other").unwrap(), unknown.parent().unwrap());
     }
 
     #[test]

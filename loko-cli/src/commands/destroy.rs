@@ -1,11 +1,12 @@
 //! `loko destroy`: take everything of the environment away, and nothing else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use loko_cluster::nodes::NETWORK;
 use loko_cluster::storage;
 use loko_dns::resolver::{Action, HOSTS};
-use loko_engine::labels;
+use loko_engine::{ContainerFacts, labels};
 use loko_haproxy::driver::{Change, Done};
 use loko_registry::RegistrySpec;
 use serde::Serialize;
@@ -19,6 +20,9 @@ use crate::progress::Outcome;
 use crate::trust::{self, Authority};
 use crate::up;
 use crate::{output, state};
+
+/// An engine takes less for what it is making to be listed.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +88,7 @@ pub(crate) async fn everything(context: &Context, platform: &Platform, purge: bo
     undoing
         .step("network", "removing the network", remove_network(platform))
         .await;
+    undoing.late(platform, purge).await;
     undoing
         .step("trust", "taking back what Docker was told", async {
             forget_registry(context, platform)
@@ -144,6 +149,24 @@ impl<'a> Undoing<'a> {
     }
 }
 
+impl Undoing<'_> {
+    /// Looks once more at the end: what came meanwhile goes, and what it kept from going.
+    async fn late(&mut self, platform: &Platform, purge: bool) {
+        let came = platform.engine.containers(&labels_of(platform)).await;
+        if came.is_ok_and(|came| came.is_empty()) {
+            return;
+        }
+        let context = self.context;
+        let work = async {
+            let mut removed = remove_containers(platform).await?;
+            removed.extend(remove_volumes(context, platform, purge).await?);
+            removed.extend(remove_network(platform).await?);
+            Ok(removed)
+        };
+        self.step("late", "removing what came meanwhile", work).await;
+    }
+}
+
 async fn remove_routes(context: &Context, platform: &Platform) -> Result<Vec<String>, CliError> {
     let waits = |holder: &str| context.progress.say(&format!("the edge waits for {holder}"));
     let _lock = state::lock_edge(waits)?;
@@ -173,15 +196,43 @@ async fn remove_dns(platform: &Platform) -> Result<Vec<String>, CliError> {
 }
 
 async fn remove_containers(platform: &Platform) -> Result<Vec<String>, CliError> {
-    let ours = labels_of(platform);
+    let ours = &labels_of(platform);
     // A create that failed may have asked for one that is not there yet.
     platform.engine.settled().await;
-    let containers = platform.engine.containers(&ours).await?;
-    let removals = containers
-        .iter()
-        .map(|container| platform.engine.remove_container(&container.name));
-    futures_util::future::try_join_all(removals).await?;
-    Ok(containers.into_iter().map(|container| container.name).collect())
+    let look = || async move { Ok::<_, CliError>(platform.engine.containers(ours).await?) };
+    let remove = |container: ContainerFacts| async move {
+        platform.engine.remove_container(&container.name).await?;
+        Ok(container.name)
+    };
+    until_none_comes(look, remove).await
+}
+
+/// Removes what `look` finds until it finds nothing twice in a row: a command that was killed may have asked the engine for
+/// what is listed only when it is made.
+async fn until_none_comes<T, L, R>(
+    mut look: impl FnMut() -> L,
+    mut remove: impl FnMut(T) -> R,
+) -> Result<Vec<String>, CliError>
+where
+    L: Future<Output = Result<Vec<T>, CliError>>,
+    R: Future<Output = Result<String, CliError>>,
+{
+    let mut removed = Vec::new();
+    let mut empty = 0;
+    loop {
+        let found = look().await?;
+        if found.is_empty() {
+            empty += 1;
+            if empty == 2 {
+                return Ok(removed);
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        } else {
+            empty = 0;
+            let removals: Vec<R> = found.into_iter().map(&mut remove).collect();
+            removed.extend(futures_util::future::try_join_all(removals).await?);
+        }
+    }
 }
 
 /// Removes the nodes alone, after what runs in them has written what it holds; the edge and everything that is kept outside
@@ -335,6 +386,36 @@ fn remove_files(context: &Context, platform: &Platform) -> Result<Vec<String>, C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An engine that lists what it was asked for only after some looks.
+    #[tokio::test]
+    async fn what_the_engine_still_makes_is_waited_for() {
+        use std::cell::RefCell;
+        let looks = RefCell::new(
+            vec![
+                vec!["node", "dns"],
+                vec![],
+                vec!["late"],
+                vec![],
+                vec![],
+                vec!["never seen"],
+            ]
+            .into_iter(),
+        );
+        let removed = until_none_comes(
+            || async { Ok(looks.borrow_mut().next().unwrap_or_default()) },
+            |name: &str| async move { Ok(name.to_owned()) },
+        );
+        assert_eq!(removed.await.unwrap(), ["node", "dns", "late"]);
+        assert_eq!(looks.borrow_mut().next(), Some(vec!["never seen"]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_is_not_tried_for_ever() {
+        let refuses = |(): ()| async { Err(CliError::Declined) };
+        let tried = until_none_comes(|| async { Ok(vec![()]) }, refuses).await;
+        assert!(matches!(tried, Err(CliError::Declined)));
+    }
 
     #[test]
     fn what_was_taken_back_is_named_by_what_it_was() {

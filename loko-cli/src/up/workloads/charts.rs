@@ -14,6 +14,7 @@ use loko_config::model::Workload;
 use super::Work;
 use crate::context::{self, Context, Platform};
 use crate::error::CliError;
+use crate::find;
 use crate::plan::{Action, Change, Effect};
 use crate::steps::Stopped;
 use crate::up::Up;
@@ -33,9 +34,8 @@ pub(crate) fn helm(context: &Context, platform: &Platform) -> Helm {
 /// The releases that an environment wants.
 pub(crate) fn wanted_charts(context: &Context, platform: &Platform) -> Result<Vec<Wanted>, CliError> {
     let environment = &platform.environment;
-    let directory = context
-        .home
-        .directory_of(&platform.source.path, environment.name.as_str())?;
+    // The directory that it is in where nothing is known of one, as with a loko.yaml from standard input.
+    let directory = find::directory(&platform.source, &context.home).unwrap_or_else(|| ".".into());
     Ok(Wanted::all(environment, &directory, &context::user_home()?).map_err(ClusterError::from)?)
 }
 
