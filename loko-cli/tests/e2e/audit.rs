@@ -49,9 +49,11 @@ fn leaves_nothing(suite: &Suite) {
     destroyed.says(&format!("{} is gone", quick.name));
 
     let left: BTreeSet<String> = suite::ours().difference(&suite.before).cloned().collect();
-    let names = suite
-        .environments()
-        .map(|environment| format!("loko-{}", environment.name));
+    let all = suite.environments();
+    let names: Vec<String> = all
+        .iter()
+        .map(|environment| format!("loko-{}", environment.name))
+        .collect();
     let ours = |thing: &&String| suite.is_alone() || names.iter().any(|name| thing.contains(name));
     assert_eq!(left.iter().filter(ours).collect::<Vec<_>>(), Vec::<&String>::new());
     let listed = Run::new("docker").words("volume ls --quiet").ok();

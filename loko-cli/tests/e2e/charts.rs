@@ -270,12 +270,7 @@ fn broken_hook(suite: &Suite) {
         .says("the workload web failed")
         .says("its hook Job loko-workloads/web-hook does not come up")
         .says(&format!("the image {absent} is not found"));
-    fs_err::remove_file(&hook).unwrap();
-    apps.kubectl("delete job web-hook --namespace loko-workloads --cascade=foreground")
-        .ok();
-    apps.loko("create").ok().says("repair the chart web");
-    revision(apps);
-    suite.settled(apps);
+    repaired(suite, apps, &hook);
 }
 
 fn cut_off(suite: &Suite) {
@@ -297,7 +292,13 @@ fn cut_off(suite: &Suite) {
     });
     create.interrupt();
     assert_eq!(listed(apps)["status"], "pending-upgrade");
-    fs_err::remove_file(&hook).unwrap();
+    repaired(suite, apps, &hook);
+}
+
+/// Without its hook the chart comes up again.
+#[track_caller]
+fn repaired(suite: &Suite, apps: &Environment, hook: &Path) {
+    fs_err::remove_file(hook).unwrap();
     apps.kubectl("delete job web-hook --namespace loko-workloads --cascade=foreground")
         .ok();
     apps.loko("create").ok().says("repair the chart web");

@@ -24,7 +24,7 @@ fn skips(_: &Suite) {
     let not_asked = Run::new(&program).ok();
     for output in [no_engine, not_asked] {
         output.says("test result: ok. 0 passed; 0 failed");
-        for topic in &crate::TOPICS {
+        for topic in crate::TOPICS {
             output.says(&format!(
                 "skipped: end-to-end suite {} ({} tests)",
                 topic.name,

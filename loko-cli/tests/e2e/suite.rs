@@ -113,8 +113,8 @@ impl Suite {
     }
 
     /// All of the suite's environments.
-    pub(crate) fn environments(&self) -> [&Environment; 12] {
-        [
+    pub(crate) fn environments(&self) -> Vec<&Environment> {
+        vec![
             &self.quick,
             &self.pair,
             &self.shelf,
