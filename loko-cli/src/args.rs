@@ -8,7 +8,14 @@ use loko_config::names::{Domain, EnvName, ImageRef, WorkloadName};
 
 /// One loko.yaml, and a whole Kubernetes platform stands on your machine.
 #[derive(Debug, Parser)]
-#[command(name = "loko", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "loko",
+    version,
+    about,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_long_help = crate::exit::HELP
+)]
 pub(crate) struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -83,7 +90,7 @@ pub(crate) enum Command {
     Create(Create),
     /// Show what `create` would change, and what each change costs; exit code 1 where something differs
     Diff(Diff),
-    /// Take everything of the environment away
+    /// Take everything of the environment away; the images of its registry stay unless --purge
     Destroy(Destroy),
     /// Make the nodes anew; the workloads' data and the registry's images stay
     Recreate(Recreate),
@@ -210,7 +217,7 @@ pub(crate) struct Recreate {
 /// Options of `destroy`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Destroy {
-    /// The registry's images as well
+    /// The registry's images as well, which stay otherwise where loko.yaml has a registry
     #[arg(long)]
     pub(crate) purge: bool,
 }
@@ -218,7 +225,8 @@ pub(crate) struct Destroy {
 /// Options of `logs`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Logs {
-    /// dns, tunnel, ingress, registry, metrics, or a workload
+    /// dns, tunnel, ingress, registry, metrics, or the name of a workload
+    #[arg(value_name = "COMPONENT|WORKLOAD")]
     pub(crate) of: String,
     /// Go on as more is written
     #[arg(short, long)]

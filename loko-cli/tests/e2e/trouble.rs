@@ -143,6 +143,10 @@ fn dry_run(suite: &Suite) {
             "no {kind} in {objects}"
         );
     }
+    let metrics = "/metrics-server:";
+    assert!(objects.stdout.contains(metrics), "{objects}");
+    let without = busy.loko("create --dry-run -o yaml --disable-metrics-server").ok();
+    assert!(!without.stdout.contains(metrics), "{without}");
     assert_eq!(suite::ours(), before);
     assert_eq!(create::files(&busy.place.loko_home()), files);
 }
