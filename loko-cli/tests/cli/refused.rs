@@ -193,3 +193,15 @@ fn errors_are_plain_where_there_is_no_terminal_and_colored_where_asked() {
     );
     assert!(!refused("nam: dev\n", "create --color never", 2).stderr.contains(escape));
 }
+
+#[test]
+fn a_password_beside_a_typo_is_not_shown() {
+    let user = User::new();
+    let yaml = "name: dev\nregistry:\n  mirroring:\n    sources:\n      - name: quay\n        credentials: {username: me, pasword: hunter2}\n";
+    user.write("loko.yaml", yaml);
+    for command in ["create", "config validate", "config validate -o json"] {
+        let said = user.loko(command).ends_with(2);
+        let all = said.stdout + &said.stderr;
+        assert!(all.contains("pasword") && !all.contains("hunter2"), "{command}: {all}");
+    }
+}
