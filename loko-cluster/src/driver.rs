@@ -12,6 +12,7 @@ mod hooks;
 mod images;
 mod marks;
 mod opening;
+mod patience;
 mod releases;
 mod routes;
 mod watch;

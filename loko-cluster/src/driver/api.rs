@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use serde_json::Value;
 
 use super::apply::Told;
+use super::patience::PATIENCE;
 use crate::drain;
 use crate::error::ClusterError;
 use crate::manifest::{FIELD_MANAGER, ObjectKey, PART};
@@ -61,6 +62,7 @@ pub struct KubeApi {
     client: Client,
     /// Told what takes long.
     pub(super) told: Option<Told>,
+    pub(super) patience: Duration,
 }
 
 impl std::fmt::Debug for KubeApi {
@@ -84,8 +86,14 @@ impl KubeApi {
         config.connect_timeout = Some(Duration::from_secs(10));
         // A proxy of the user's never stands between this host and 127.0.0.1.
         config.proxy_url = None;
+        // kube's own goes on for minutes, at each request.
+        config.default_retry = false;
         let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { client, told: None })
+        Ok(Self {
+            client,
+            told: None,
+            patience: PATIENCE,
+        })
     }
 
     /// Whether the API is ready to serve (`/readyz`).
@@ -100,7 +108,8 @@ impl KubeApi {
             action: action.clone(),
             message: error.to_string(),
         })?;
-        self.client.request_text(request).await.map_err(failed(action))
+        let text = self.answered(self.client.request_text(request)).await;
+        text.map_err(failed(action))
     }
 
     /// The body of a GET of a pod, which the API server hands on. `path` may have a query.
@@ -123,11 +132,9 @@ impl KubeApi {
 
     /// One object, where it is there.
     pub async fn get(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
-        let found = self
-            .api_of(key)
-            .get_opt(&key.name)
-            .await
-            .map_err(failed(format!("get {key}")))?;
+        let api = self.api_of(key);
+        let found = self.patiently(|| api.get_opt(&key.name)).await;
+        let found = found.map_err(failed(format!("get {key}")))?;
         Ok(found.and_then(|object| serde_json::to_value(object).ok()))
     }
 
@@ -141,8 +148,8 @@ impl KubeApi {
         selector: &str,
     ) -> Result<Vec<Value>, ClusterError> {
         let params = ListParams::default().labels(selector);
-        let found = self.api(api_version, kind, namespace).list(&params).await;
-        match found {
+        let api = self.api(api_version, kind, namespace);
+        match self.patiently(|| api.list(&params)).await {
             Ok(list) => Ok(list
                 .items
                 .into_iter()
@@ -168,7 +175,8 @@ impl KubeApi {
         selector: &str,
     ) -> Result<Vec<Value>, ClusterError> {
         let params = ListParams::default().labels(selector);
-        let found = self.api(api_version, kind, namespace).list_metadata(&params).await;
+        let api = self.api(api_version, kind, namespace);
+        let found = self.patiently(|| api.list_metadata(&params)).await;
         let list = found.map_err(failed(format!("list {kind}")))?;
         Ok(list
             .items
@@ -197,7 +205,7 @@ impl KubeApi {
             let api = self.api(api_version, kind, None);
             let params = params.clone();
             async move {
-                let items = match api.list_metadata(&params).await {
+                let items = match self.patiently(|| api.list_metadata(&params)).await {
                     Ok(list) => list.items,
                     Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
                     Err(error) => return Err(failed(format!("list {kind}"))(error)),
@@ -253,7 +261,8 @@ impl KubeApi {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let merged = self.api_of(key).patch(&key.name, &params, &Patch::Merge(patch)).await;
+        let (api, patch) = (self.api_of(key), Patch::Merge(patch));
+        let merged = self.patiently(|| api.patch(&key.name, &params, &patch)).await;
         merged.map(drop).map_err(failed(format!("change {key}")))
     }
 
@@ -320,7 +329,8 @@ impl KubeApi {
             Dependents::Stay => DeleteParams::orphan(),
             Dependents::Go => DeleteParams::background(),
         };
-        match self.api_of(key).delete(&key.name, &params).await {
+        let api = self.api_of(key);
+        match self.patiently(|| api.delete(&key.name, &params)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(failed(format!("delete {key}"))(error)),

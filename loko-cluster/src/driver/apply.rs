@@ -7,6 +7,7 @@ use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::api::{KubeApi, failed};
+use super::patience::{BUSY_PAUSE, is_busy};
 use crate::allocation::{self, Taken, Verdict};
 use crate::error::ClusterError;
 use crate::manifest::{FIELD_MANAGER, Manifest, ObjectKey};
@@ -32,20 +33,26 @@ impl KubeApi {
 
     /// Server-side apply with our field manager; fields that others set are taken over, since loko.yaml is the source.
     /// An object whose change is refused because a field cannot change is replaced ([`replace`]).
-    /// A kind or namespace that was defined a moment ago may not be known yet: such an answer is asked again. A node port that a
-    /// request left reserved which was cut off is waited for ([`allocation`]).
+    /// A kind or namespace that was defined a moment ago may not be known yet, a server may be busy or start again: such an answer
+    /// is asked again. A node port that a request left reserved which was cut off is waited for ([`allocation`]).
     pub async fn apply(&self, manifest: &Manifest) -> Result<(), ClusterError> {
         let key = manifest.key();
         let mut attempts = 0;
+        let since = Instant::now();
         let mut reserved = Reserved::default();
         loop {
-            let Err(error) = self.apply_once(&key, manifest).await else {
+            let Err(error) = self.answered(Box::pin(self.apply_once(&key, manifest))).await else {
                 return Ok(());
             };
             if let kube::Error::Api(status) = &error
                 && let Some(taken) = allocation::taken(status.code, &status.message)
             {
                 self.wait_until_free(&mut reserved, &key, &taken).await?;
+                continue;
+            }
+            if is_busy(&error) && since.elapsed() < self.patience {
+                tracing::debug!(%key, %error, "asked again");
+                tokio::time::sleep(BUSY_PAUSE).await;
                 continue;
             }
             attempts += 1;
@@ -55,7 +62,7 @@ impl KubeApi {
             {
                 tracing::debug!(%key, %error, "replaced");
                 self.remove(&key, dependents).await?;
-            } else if attempts > ATTEMPTS || !is_passing(&error) {
+            } else if attempts > ATTEMPTS || since.elapsed() >= self.patience || !is_passing(&error) {
                 return Err(failed(format!("apply {key}"))(error));
             }
             tracing::debug!(%key, %error, "asked again");
@@ -171,7 +178,7 @@ fn is_passing(error: &kube::Error) -> bool {
     if let kube::Error::Api(status) = error {
         let fresh_rights =
             status.code == 403 && (status.message.contains("not yet") || status.message.contains("RBAC"));
-        return fresh_rights || matches!(status.code, 404 | 409 | 429 | 500 | 503 | 504);
+        return fresh_rights || matches!(status.code, 404 | 409 | 500);
     }
     matches!(error, kube::Error::HyperError(_) | kube::Error::Service(_))
 }

@@ -61,7 +61,8 @@ impl KubeApi {
             dry_run: true,
             ..PatchParams::apply(FIELD_MANAGER).force()
         };
-        let then = self.api_of(key).patch(&key.name, &params, &Patch::Apply(value)).await?;
+        let (api, patch) = (self.api_of(key), Patch::Apply(value));
+        let then = self.patiently(|| api.patch(&key.name, &params, &patch)).await?;
         serde_json::to_value(then).map_err(kube::Error::SerdeError)
     }
 }

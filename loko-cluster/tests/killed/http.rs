@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 (RFC 9112) as a client of Docker's API needs: one request a connection.
+//! As much of HTTP/1.1 (RFC 9112) as clients of Docker's API and of Kubernetes' need: one request a connection.
 
 use std::io::{Read, Write};
 
@@ -9,6 +9,7 @@ pub(crate) struct Request {
     /// Without the version of the API.
     pub(crate) path: String,
     query: String,
+    head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -21,6 +22,11 @@ impl Request {
             .map(|(_, value)| decoded(value))
             .next()
             .unwrap_or_default()
+    }
+
+    /// A header; empty where it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        header(&self.head, name).unwrap_or_default()
     }
 
     /// `label` of the query's `filters`.
@@ -55,17 +61,10 @@ pub(crate) fn read(connection: &mut impl Read) -> Option<Request> {
     let mut words = lines.next()?.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let header = |wanted: &str| {
-        let pairs = head.lines().filter_map(|line| line.split_once(": "));
-        pairs
-            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
-            .map(|(_, value)| value.to_owned())
-            .next()
-    };
     let mut body = Vec::new();
-    if let Some(length) = header("content-length").and_then(|length| length.parse().ok()) {
+    if let Some(length) = header(&head, "content-length").and_then(|length| length.parse().ok()) {
         connection.take(length).read_to_end(&mut body).ok()?;
-    } else if header("transfer-encoding").is_some() {
+    } else if header(&head, "transfer-encoding").is_some() {
         loop {
             let size = until(connection, b"\r\n")?;
             let size = u64::from_str_radix(size.trim(), 16).ok()?;
@@ -85,7 +84,15 @@ pub(crate) fn read(connection: &mut impl Read) -> Option<Request> {
         path: unversioned.unwrap_or(path).to_owned(),
         query: query.to_owned(),
         body,
+        head,
     })
+}
+
+fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut pairs = head.lines().filter_map(|line| line.split_once(": "));
+    pairs
+        .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        .map(|(_, value)| value)
 }
 
 fn until(connection: &mut impl Read, end: &[u8]) -> Option<String> {

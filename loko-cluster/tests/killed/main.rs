@@ -1,10 +1,12 @@
 //! Cut off at every request to the engine in turn, the same again ends where an undisturbed run ends: making nodes, an edit, a stop, a
-//! start, taking them away. The engine is one in memory; the Kubernetes API has no part in these.
+//! start, taking them away. The engine is one in memory, and so is the Kubernetes API server in the module `objects`.
 #![cfg(feature = "driver")]
 #![expect(clippy::unwrap_used, reason = "all of it is a test")]
 
 mod engine;
 mod http;
+mod kubernetes;
+mod objects;
 
 use std::collections::BTreeMap;
 
