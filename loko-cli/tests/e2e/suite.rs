@@ -177,7 +177,10 @@ fn remove_what_an_earlier_run_left(place: &Place) {
             name,
             "left.loko.test",
             "127.0.0.1",
-            format!("name: {name}\nnetwork: {{domain: left.loko.test}}\n"),
+            // The version that the suite's environments have: another one would have to be pulled.
+            format!(
+                "name: {name}\nnetwork: {{domain: left.loko.test}}\ncomponents: {{haproxy: {{version: \"3.0.11\"}}}}\n"
+            ),
         );
         let destroyed = left.loko("destroy --yes --purge").any();
         if destroyed.code != Some(0) {
