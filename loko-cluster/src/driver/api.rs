@@ -400,12 +400,36 @@ pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(kube::Error) -> C
     let action = action.into();
     move |error| {
         if let kube::Error::Api(status) = error {
-            return ClusterError::Api {
-                action,
-                message: status.message.clone(),
+            // What stands behind the API server may refuse without a word.
+            let message = if status.message.is_empty() {
+                format!("the answer is {} {}", status.code, status.reason)
+                    .trim_end()
+                    .to_owned()
+            } else {
+                status.message.clone()
             };
+            return ClusterError::Api { action, message };
         }
         let message = loko_engine::error::with_causes(&error);
         ClusterError::Api { action, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_without_words_is_said_by_its_code() {
+        let said = |message: &str, reason: &str, code: u16| {
+            let status = Status::failure(message, reason).with_code(code).boxed();
+            failed("get /apis/metrics.k8s.io/v1beta1/nodes")(kube::Error::Api(status)).to_string()
+        };
+        let without = "failed to get /apis/metrics.k8s.io/v1beta1/nodes: the answer is 503 ServiceUnavailable";
+        assert_eq!(said("", "ServiceUnavailable", 503), without);
+        assert!(said("", "", 404).ends_with(": the answer is 404"));
+        assert!(said("no endpoints available", "ServiceUnavailable", 503).ends_with(": no endpoints available"));
     }
 }
